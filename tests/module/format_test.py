@@ -33,7 +33,11 @@ class FormatTest(unittest.TestCase):
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.assertEqual((result.returncode, result.stdout), (0, ""))
+        self.assertEqual(
+            (result.returncode, result.stdout),
+            (0, ""),
+            "to format them: git ls-files '*.cc' '*.h' | xargs clang-format -i",
+        )
 
 
 if __name__ == "__main__":
