@@ -138,15 +138,18 @@ const int g_vectors = VectorLevel();
 // Clear wipes what the call has written. Stacks are zero before, so the lowest byte that is not
 // zero is the deepest that counts: what was written as zero below it tells nothing.
 void Clear(Stack* stack) {
-  const auto* words = reinterpret_cast<const uint64_t*>(stack->low);
+  // GCC makes vector registers of these, 16 bytes wide on every architecture.
+  using Vector [[gnu::vector_size(16)]] = uint64_t;
   constexpr size_t kStep = 8;
+  const auto* vectors = reinterpret_cast<const Vector*>(stack->low);
+  constexpr size_t kCount = kStackBytes / sizeof(Vector);
   size_t i = 0;
-  for (; i < kStackBytes / sizeof(uint64_t); i += kStep) {
-    uint64_t any = 0;
-    for (size_t j = 0; j < kStep; ++j) any |= words[i + j];
-    if (any != 0) break;
+  for (; i < kCount; i += kStep) {
+    const Vector any = vectors[i] | vectors[i + 1] | vectors[i + 2] | vectors[i + 3] |
+                       vectors[i + 4] | vectors[i + 5] | vectors[i + 6] | vectors[i + 7];
+    if ((any[0] | any[1]) != 0) break;
   }
-  Wipe(stack->low + i * sizeof(uint64_t), kStackBytes - i * sizeof(uint64_t));
+  Wipe(stack->low + i * sizeof(Vector), kStackBytes - i * sizeof(Vector));
 }
 
 void CallOn(Stack* stack, void (*function)(void*), void* argument) {
