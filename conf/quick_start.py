@@ -1,8 +1,11 @@
 """The parts of conf/quick-start that are not shell.
 
-quick_start.py kernel                                 says why memfd_secret(2) cannot be used (status 1)
-quick_start.py agree MODULE LABEL PIN PEER PUBLIC     agrees with PEER, writes PUBLIC, stays until its input ends
-quick_start.py read PID                               tries to read PID's secret and ordinary memory
+quick_start.py kernel
+    says why memfd_secret(2) cannot be used, with status 1, if that is so
+quick_start.py agree MODULE LABEL PIN PEER PUBLIC
+    agrees with the public key in PEER, writes its own to PUBLIC, stays until its input ends
+quick_start.py read PID
+    tries to read the process's secret memory, then ordinary memory
 """
 
 import ctypes
@@ -11,7 +14,9 @@ import os
 import sys
 
 SYS_MEMFD_SECRET = 447  # the same on every architecture
-SPKI_PREFIX = bytes.fromhex("302a300506032b656e032100")  # X25519, RFC 8410; the key's 32 bytes follow
+SPKI_PREFIX = bytes.fromhex(
+    "302a300506032b656e032100"
+)  # X25519, RFC 8410; the key's 32 bytes follow
 
 
 def kernel():
@@ -39,7 +44,9 @@ def agree(module, label, pin, peer_file, public_file):
         peer = f.read().removeprefix(SPKI_PREFIX)
     lib = PyKCS11.PyKCS11Lib()
     lib.load(module)
-    slot = next(s for s in lib.getSlotList(tokenPresent=True) if lib.getTokenInfo(s).label.strip() == label)
+    slot = next(
+        s for s in lib.getSlotList(tokenPresent=True) if lib.getTokenInfo(s).label.strip() == label
+    )
     session = lib.openSession(slot)
     session.login(pin)
     (private,) = session.findObjects([(c.CKA_CLASS, c.CKO_PRIVATE_KEY), (c.CKA_LABEL, "agreement")])

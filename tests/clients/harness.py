@@ -1,4 +1,4 @@
-"""What every client test shares: a token directory of its own, the program run, its whole answer compared."""
+"""What client tests share: a token directory each, programs run, whole answers compared."""
 
 import os
 import re
@@ -15,8 +15,8 @@ LABEL = "alpha"
 MANUFACTURER = "secretmem-pkcs11"
 MODEL = "secretmem"
 
-# PBKDF2 at its default of 600,000 iterations would take most of the tests' time, and so would the wait
-# after a wrong PIN.
+# PBKDF2 at its default of 600,000 iterations would take most of the tests' time, and so would the
+# wait after a wrong PIN.
 CONFIG = """\
 [tokens]
 directory = "{tokens}"
@@ -36,7 +36,7 @@ def module_path():
 
 
 def secret_memory():
-    """Whether keys are expected in memfd_secret(2) memory: not when the run asks for the locked-memory mode."""
+    """Whether keys must be in memfd_secret(2) memory: not in a run of the locked-memory mode."""
     return os.environ.get("SECRETMEM_TEST_PROTECTION") != "allow-mlock"
 
 
@@ -109,7 +109,7 @@ class ClientTest(unittest.TestCase):
             return f.read()
 
     def run_program(self, *argv, status=0, text=True, timeout=120):
-        """Runs a program to its end and returns its Answer; another status than the expected one fails."""
+        """Runs a program to its end and returns its Answer; an unexpected status fails."""
         done = subprocess.run(
             argv,
             cwd=self.dir,
@@ -127,7 +127,7 @@ class ClientTest(unittest.TestCase):
         return answer
 
     def assert_text(self, actual, expected, message=""):
-        """Compares the whole of a text with an expected one (see pattern); returns the varying parts by name."""
+        """Compares a whole text with an expected one (see pattern); returns the varying parts."""
         found = pattern(expected).fullmatch(actual)
         if found is None:
             # Show the parts that vary as they are, so that the difference reads easily.
@@ -156,18 +156,30 @@ class ClientTest(unittest.TestCase):
     def make_token(self, label=LABEL, index=0):
         """Initialises the token in slot number index of the list, and its user PIN."""
         self.run_program(
-            *self.tool("--init-token", "--slot-index", str(index), "--label", label, "--so-pin", SO_PIN)
+            *self.tool(
+                "--init-token", "--slot-index", str(index), "--label", label, "--so-pin", SO_PIN
+            )
         )
         self.run_program(
             *self.on_token(
-                "--init-pin", "--login", "--login-type", "so", "--so-pin", SO_PIN, "--new-pin", PIN, label=label
+                "--init-pin",
+                "--login",
+                "--login-type",
+                "so",
+                "--so-pin",
+                SO_PIN,
+                "--new-pin",
+                PIN,
+                label=label,
             )
         )
 
     def make_x25519(self, key_id="01", label="agreement"):
-        """Makes an X25519 key pair on the token by pkcs11-tool; returns the public key's 32 bytes."""
+        """Makes an X25519 key pair by pkcs11-tool; returns the public key's 32 bytes."""
         answer = self.run_program(
-            *self.logged_in("--keypairgen", "--key-type", "EC:curve25519", "--id", key_id, "--label", label)
+            *self.logged_in(
+                "--keypairgen", "--key-type", "EC:curve25519", "--id", key_id, "--label", label
+            )
         )
         return bytes.fromhex(re.search(r"EC_POINT: +([0-9a-f]{64})\n", answer.stdout).group(1))
 
@@ -176,7 +188,9 @@ class ClientTest(unittest.TestCase):
     def software_key(self, name="software.pem"):
         """Makes an X25519 key outside the token; returns its file and the public key's 32 bytes."""
         self.run_program("openssl", "genpkey", "-algorithm", "x25519", "-out", name)
-        public = self.run_program("openssl", "pkey", "-in", name, "-pubout", "-outform", "DER", text=False).stdout
+        public = self.run_program(
+            "openssl", "pkey", "-in", name, "-pubout", "-outform", "DER", text=False
+        ).stdout
         self.assertEqual(public[:12], X25519_SPKI_PREFIX)
         return self.path(name), public[12:]
 
@@ -184,5 +198,14 @@ class ClientTest(unittest.TestCase):
         """What openssl computes from its own key and the 32 bytes of the token's public key."""
         spki = self.write("peer.der", X25519_SPKI_PREFIX + peer)
         return self.run_program(
-            "openssl", "pkeyutl", "-derive", "-inkey", key_file, "-peerkey", spki, "-peerform", "DER", text=False
+            "openssl",
+            "pkeyutl",
+            "-derive",
+            "-inkey",
+            key_file,
+            "-peerkey",
+            spki,
+            "-peerform",
+            "DER",
+            text=False,
         ).stdout

@@ -84,9 +84,13 @@ def run_as_ordinary_user(module, names):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--module", required=True, help="the PKCS#11 module to test")
-    parser.add_argument("--ordinary-user", action="store_true", help="run without root's rights and exemptions")
+    parser.add_argument(
+        "--ordinary-user", action="store_true", help="run without root's rights and exemptions"
+    )
     parser.add_argument("tests", nargs="*", metavar="TEST")
     arguments = parser.parse_args()
     sys.dont_write_bytecode = True

@@ -1,4 +1,4 @@
-"""For programs that the PyKCS11 tests run: the module loaded, a token's session, attributes as text.
+"""For the programs of the PyKCS11 tests: the module loaded, a session, attributes as text.
 
 The module reads its configuration once per process, so each test's token directory needs a process
 of its own. A program prints one JSON document as its answer.
@@ -22,12 +22,16 @@ def load():
 
 def slot(label):
     """The slot of the token with this label."""
-    return next(s for s in lib.getSlotList(tokenPresent=True) if lib.getTokenInfo(s).label.strip() == label)
+    return next(
+        s for s in lib.getSlotList(tokenPresent=True) if lib.getTokenInfo(s).label.strip() == label
+    )
 
 
 def open_session(label="alpha", pin=None, write=True):
     load()
-    session = lib.openSession(slot(label), c.CKF_SERIAL_SESSION | (c.CKF_RW_SESSION if write else 0))
+    session = lib.openSession(
+        slot(label), c.CKF_SERIAL_SESSION | (c.CKF_RW_SESSION if write else 0)
+    )
     if pin is not None:
         session.login(pin)
     return session
@@ -36,17 +40,24 @@ def open_session(label="alpha", pin=None, write=True):
 def private_key(value, **attributes):
     """A template that imports an X25519 private key of 32 bytes as a session object."""
     return template(
-        CLASS=c.CKO_PRIVATE_KEY, KEY_TYPE=c.CKK_EC_MONTGOMERY, EC_PARAMS=X25519_OID, VALUE=value, DERIVE=True,
+        CLASS=c.CKO_PRIVATE_KEY,
+        KEY_TYPE=c.CKK_EC_MONTGOMERY,
+        EC_PARAMS=X25519_OID,
+        VALUE=value,
+        DERIVE=True,
         **attributes,
-    )  # fmt: skip
+    )
 
 
 def derived_key(**attributes):
     """A template of a session key whose value may be read, unless attributes say otherwise."""
     merged = {
-        "CLASS": c.CKO_SECRET_KEY, "KEY_TYPE": c.CKK_GENERIC_SECRET, "TOKEN": False,
-        "SENSITIVE": False, "EXTRACTABLE": True,
-    }  # fmt: skip
+        "CLASS": c.CKO_SECRET_KEY,
+        "KEY_TYPE": c.CKK_GENERIC_SECRET,
+        "TOKEN": False,
+        "SENSITIVE": False,
+        "EXTRACTABLE": True,
+    }
     merged.update(attributes)
     return template(**merged)
 
@@ -76,7 +87,7 @@ def read(session, obj, name):
 
 
 def attributes(session, obj, names):
-    """The named attributes as JSON can hold them: numbers, booleans, text, hexadecimal or an error."""
+    """The named attributes as JSON holds them: number, boolean, text, hexadecimal or error."""
     numbers = {"CLASS", "KEY_TYPE", "VALUE_LEN", "KEY_GEN_MECHANISM"}
     text = {"LABEL", "UNIQUE_ID"}
     out = {}
@@ -88,7 +99,7 @@ def attributes(session, obj, names):
             out[name] = int.from_bytes(value, sys.byteorder)
         elif name in text:
             out[name] = value.decode()
-        elif len(value) == 1:
+        elif len(value) == 1 and name != "ID":
             out[name] = value == b"\1"
         else:
             out[name] = value.hex()

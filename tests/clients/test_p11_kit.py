@@ -37,16 +37,20 @@ LISTED = (
 class P11Kit(ClientTest):
     def test_list_modules(self):
         self.make_token()
-        expected = LISTED.format(module=module_path(), manufacturer=MANUFACTURER, model=MODEL, label=LABEL)
+        expected = LISTED.format(
+            module=module_path(), manufacturer=MANUFACTURER, model=MODEL, label=LABEL
+        )
         self.expect(self.registered("p11-kit", "list-modules"), expected)
 
     def registered(self, *argv):
-        """A command line that runs argv where the module is the only one registered with p11-kit."""
+        """A command line that runs argv with this module alone registered with p11-kit."""
         if os.geteuid() != 0:
             modules = os.path.join(self.home, ".config", "pkcs11", "modules")
             os.makedirs(modules)
             self.write_module_file(modules)
-            with open(os.path.join(self.home, ".config", "pkcs11", "pkcs11.conf"), "w", encoding="ascii") as f:
+            with open(
+                os.path.join(self.home, ".config", "pkcs11", "pkcs11.conf"), "w", encoding="ascii"
+            ) as f:
                 f.write("user-config: only\n")
             return argv
         # p11-kit ignores the home directory of root: root registers modules in the system's folder,
@@ -54,7 +58,12 @@ class P11Kit(ClientTest):
         modules = os.path.join(self.dir, "modules")
         os.mkdir(modules)
         self.write_module_file(modules)
-        if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode != 0:
+        if (
+            subprocess.run(
+                ["unshare", "--mount", "true"], check=False, capture_output=True
+            ).returncode
+            != 0
+        ):
             self.skipTest("root of this machine may not make a mount namespace")
         script = 'mount --bind "$1" /usr/share/p11-kit/modules && shift && exec "$@"'
         return ["unshare", "--mount", "sh", "-c", script, "sh", modules, *argv]

@@ -4,7 +4,9 @@ import unittest
 
 from harness import LABEL, MANUFACTURER, MODEL, PIN, ClientTest, module_path
 
-TOKEN_URL = f"pkcs11:model={MODEL};manufacturer={MANUFACTURER};serial=<<serial=[0-9A-Za-z]+>>;token={LABEL}"
+TOKEN_URL = (
+    f"pkcs11:model={MODEL};manufacturer={MANUFACTURER};serial=<<serial=[0-9A-Za-z]+>>;token={LABEL}"
+)
 
 
 def url(rest):
@@ -45,24 +47,47 @@ class P11tool(ClientTest):
 
     def make_certificate(self):
         self.run_program(
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-keyout", "key.pem", "-outform", "DER", "-out", "certificate.der",
-            "-subj", "/CN=client test", "-days", "30",
-        )  # fmt: skip
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            "key.pem",
+            "-outform",
+            "DER",
+            "-out",
+            "certificate.der",
+            "-subj",
+            "/CN=client test",
+            "-days",
+            "30",
+        )
         self.run_program(
-            *self.logged_in("-w", "certificate.der", "--type", "cert", "--id", "07", "--label", "certificate")
+            *self.logged_in(
+                "-w", "certificate.der", "--type", "cert", "--id", "07", "--label", "certificate"
+            )
         )
 
     def test_list_tokens(self):
         self.expect(
             self.p11tool("--list-tokens"),
-            "Token 0:\n" + url("") + f"\tLabel: {LABEL}\n\tType: Generic token\n\tFlags: RNG, Requires login\n"
-            f"\tManufacturer: {MANUFACTURER}\n\tModel: {MODEL}\n\tSerial: <<serial>>\n\tModule: \n\n\n",
+            "Token 0:\n"
+            + url("")
+            + f"\tLabel: {LABEL}\n\tType: Generic token\n\tFlags: RNG, Requires login\n"
+            f"\tManufacturer: {MANUFACTURER}\n\tModel: {MODEL}\n\tSerial: <<serial>>\n"
+            "\tModule: \n\n\n",
         )
 
     def test_list_all_of_an_empty_token(self):
         self.expect(
-            self.p11tool("--list-all", f"pkcs11:token={LABEL}"), "", "No matching objects found\n", status=2
+            self.p11tool("--list-all", f"pkcs11:token={LABEL}"),
+            "",
+            "No matching objects found\n",
+            status=2,
         )
 
     def test_list_all(self):
@@ -79,7 +104,11 @@ class P11tool(ClientTest):
         self.make_x25519()
         answer = self.run_program(
             *self.p11tool(
-                "--info", "--login", "--set-pin", PIN, f"pkcs11:token={LABEL};object=agreement;type=private"
+                "--info",
+                "--login",
+                "--set-pin",
+                PIN,
+                f"pkcs11:token={LABEL};object=agreement;type=private",
             )
         )
         self.assert_objects(answer, [self.PRIVATE])
@@ -87,7 +116,10 @@ class P11tool(ClientTest):
     def test_export_certificate(self):
         self.make_certificate()
         answer = self.run_program(
-            *self.p11tool("--export", "--outder", f"pkcs11:token={LABEL};object=certificate;type=cert"), text=False
+            *self.p11tool(
+                "--export", "--outder", f"pkcs11:token={LABEL};object=certificate;type=cert"
+            ),
+            text=False,
         )
         self.assertEqual(answer.stdout, self.read("certificate.der"))
 
