@@ -1,0 +1,1 @@
+install(TARGETS secretmem-pkcs11 LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkcs11)
