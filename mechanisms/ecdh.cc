@@ -44,9 +44,9 @@ bool X963Kdf(const EVP_MD* digest, std::span<const uint8_t> secret,
              std::span<const uint8_t> shared_data, std::span<uint8_t> out) {
   bssl::ScopedEVP_MD_CTX context;
   for (uint32_t counter = 1; !out.empty(); ++counter) {
-    const uint8_t number[] = {
-        static_cast<uint8_t>(counter >> 24), static_cast<uint8_t>(counter >> 16),
-        static_cast<uint8_t>(counter >> 8), static_cast<uint8_t>(counter)};
+    const uint8_t number[] = {static_cast<uint8_t>(counter >> 24),
+                              static_cast<uint8_t>(counter >> 16),
+                              static_cast<uint8_t>(counter >> 8), static_cast<uint8_t>(counter)};
     uint8_t block[EVP_MAX_MD_SIZE];
     unsigned size = 0;
     if (!EVP_DigestInit_ex(context.get(), digest, nullptr) ||
@@ -71,9 +71,8 @@ CK_RV X25519Into(std::span<uint8_t> out, SecretView<kX25519Bytes> key, const X25
     std::copy_n(secret + sizeof(secret) - out.size(), out.size(), out.begin());
     return CKR_OK;
   }
-  return X963Kdf(parameter.kdf->digest(), secret, parameter.shared_data, out)
-             ? CKR_OK
-             : CKR_FUNCTION_FAILED;
+  return X963Kdf(parameter.kdf->digest(), secret, parameter.shared_data, out) ? CKR_OK
+                                                                              : CKR_FUNCTION_FAILED;
 }
 
 }  // namespace

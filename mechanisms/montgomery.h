@@ -9,8 +9,8 @@ namespace secretmem {
 inline constexpr size_t kX25519Bytes = 32;
 using X25519PublicKey = std::array<uint8_t, kX25519Bytes>;
 
-// CheckMontgomeryParams accepts the forms of CKA_EC_PARAMS that mean X25519 and returns the one that
-// is stored, the OID id-X25519 (RFC 8410). CKR_CURVE_NOT_SUPPORTED for another curve,
+// CheckMontgomeryParams accepts the forms of CKA_EC_PARAMS that mean X25519 and returns the one
+// that is stored, the OID id-X25519 (RFC 8410). CKR_CURVE_NOT_SUPPORTED for another curve,
 // CKR_DOMAIN_PARAMS_INVALID for what is no curve.
 CkResult<std::vector<uint8_t>> CheckMontgomeryParams(std::span<const uint8_t> params);
 

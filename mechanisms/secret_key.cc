@@ -73,8 +73,8 @@ CkResult<NewKey> GenerateGenericSecret(Parameter parameter, const SecretRequest&
   if (!length) return Refuse(length.error());
   auto secret = ToCk(Vault::New(*length));
   if (!secret) return Refuse(secret.error());
-  const auto drawn = secret->WriteSecret(
-      [](std::span<uint8_t> bytes) { RAND_bytes(bytes.data(), bytes.size()); });
+  const auto drawn =
+      secret->WriteSecret([](std::span<uint8_t> bytes) { RAND_bytes(bytes.data(), bytes.size()); });
   if (!drawn) return Refuse(RvOf(drawn.error()));
   return WithLength(std::move(*secret));
 }

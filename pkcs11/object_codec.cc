@@ -130,8 +130,8 @@ CkResult<ObjectPtr> DecodeRow(ObjectRow row, const SealingKeys* keys) {
   object->row = row.id;
   object->version = row.version;
   if (!row.secret.empty()) {
-    object->secret = std::make_shared<KeySecret>(std::move(row.secret),
-                                                 Concatenate(row.uid, plain), keys->secrets);
+    object->secret = std::make_shared<KeySecret>(std::move(row.secret), Concatenate(row.uid, plain),
+                                                 keys->secrets);
   }
   // The row of an object that says of itself that it belongs elsewhere was moved there by hand.
   if (RowKindOf(*object) != kind) return Refuse(CKR_DEVICE_ERROR);

@@ -68,8 +68,7 @@ void WaitAfterFailures(const PinConfig& config, const PinRecord& record) {
   if (record.failures == 0) return;
   const int64_t delay = PinDelayMs(config, record.failures);
   // A clock set back must not lengthen the wait beyond the delay itself.
-  const int64_t left =
-      std::min(delay, record.last_failure_unix_ms + delay - UnixMilliseconds());
+  const int64_t left = std::min(delay, record.last_failure_unix_ms + delay - UnixMilliseconds());
   if (left <= 0) return;
   timespec wait{left / 1000, (left % 1000) * 1'000'000};
   while (clock_nanosleep(CLOCK_MONOTONIC, 0, &wait, &wait) == EINTR) {

@@ -45,7 +45,9 @@ GatedStore::~GatedStore() {
 
 void InstallStoreForkHooks() {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, [] { AddForkHooks({StoreForkHooks::Prepare, nullptr, StoreForkHooks::Child}); });
+  pthread_once(&once, [] {
+    AddForkHooks({StoreForkHooks::Prepare, nullptr, StoreForkHooks::Child});
+  });
 }
 
 }  // namespace secretmem

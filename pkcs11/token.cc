@@ -41,7 +41,6 @@ CK_RV RvOfKind(Kind kind) {
   return CKR_DEVICE_ERROR;
 }
 
-
 template <class T>
 CkResult<T> FromStore(StoreResult<T> result) {
   if (!result) return Refuse(RvOfStoreError(result.error()));
@@ -144,6 +143,10 @@ CkResult<std::shared_ptr<Token>> Token::Open(const Config& config, const std::st
   return token;
 }
 
+std::string Token::path() {
+  return store_.Call([](TokenStore& store) { return store.path(); });
+}
+
 CkStatus Token::Check() {
   const auto state = store_.Call([](TokenStore& store) { return store.ChangeCounter(); });
   if (!state) return Refuse(RvOfStoreError(state.error()));
@@ -195,13 +198,13 @@ CkStatus Token::Reinitialise(Pin so_pin, const std::array<uint8_t, 32>& label) {
   const std::lock_guard lock(mutex_);
   incarnation_ = fresh->incarnation;
   keys_ = store_keys_ = nullptr;
-  login_ = LoginState::kNone;
+  login_ = Login::kNobody;
   return {};
 }
 
 CkStatus Token::SessionOpened(bool read_write) {
   const std::lock_guard lock(mutex_);
-  if (!read_write && login_ == LoginState::kSecurityOfficer) {
+  if (!read_write && login_ == Login::kSecurityOfficer) {
     return Refuse(CKR_SESSION_READ_WRITE_SO_EXISTS);
   }
   ++sessions_;
@@ -215,21 +218,21 @@ void Token::SessionClosed(bool read_write) {
     if (read_write) --read_write_sessions_;
     if (--sessions_ > 0) return;
   }
-  (void)Logout();
+  (void)LogOut();
 }
 
-LoginState Token::login() const {
+Login Token::login() const {
   const std::lock_guard lock(mutex_);
   return login_;
 }
 
-CkStatus Token::Login(CK_USER_TYPE user, Pin pin) {
+CkStatus Token::LogIn(CK_USER_TYPE user, Pin pin) {
   if (user != CKU_USER && user != CKU_SO) return Refuse(CKR_USER_TYPE_INVALID);
-  const LoginState wanted = user == CKU_SO ? LoginState::kSecurityOfficer : LoginState::kUser;
+  const Login wanted = user == CKU_SO ? Login::kSecurityOfficer : Login::kUser;
   const auto allowed = [&]() -> CkStatus {
     if (login_ == wanted) return Refuse(CKR_USER_ALREADY_LOGGED_IN);
-    if (login_ != LoginState::kNone) return Refuse(CKR_USER_ANOTHER_ALREADY_LOGGED_IN);
-    if (wanted == LoginState::kSecurityOfficer && sessions_ > read_write_sessions_) {
+    if (login_ != Login::kNobody) return Refuse(CKR_USER_ANOTHER_ALREADY_LOGGED_IN);
+    if (wanted == Login::kSecurityOfficer && sessions_ > read_write_sessions_) {
       return Refuse(CKR_SESSION_READ_ONLY_EXISTS);
     }
     return {};
@@ -258,11 +261,11 @@ CkStatus Token::Login(CK_USER_TYPE user, Pin pin) {
   return {};
 }
 
-CkStatus Token::Logout() {
+CkStatus Token::LogOut() {
   {
     const std::lock_guard lock(mutex_);
-    if (login_ == LoginState::kNone) return Refuse(CKR_USER_NOT_LOGGED_IN);
-    login_ = LoginState::kNone;
+    if (login_ == Login::kNobody) return Refuse(CKR_USER_NOT_LOGGED_IN);
+    login_ = Login::kNobody;
     keys_ = nullptr;
   }
   table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
@@ -279,9 +282,8 @@ CkResult<Vault> Token::TryPin(PinRole role, Pin pin, const TokenRecord& record) 
   auto key = UnwrapUnderPin(role, record.serial, pin, known);
   if (key) {
     if (known.failures > 0) {
-      const auto reset = FromStore(store_.Call([&](TokenStore& store) {
-        return store.ResetPinFailures(record.incarnation, role);
-      }));
+      const auto reset = FromStore(store_.Call(
+          [&](TokenStore& store) { return store.ResetPinFailures(record.incarnation, role); }));
       if (!reset) return Refuse(reset.error());
     }
     return key;
@@ -301,7 +303,7 @@ CkStatus Token::InitPin(Pin pin) {
   uint64_t incarnation;
   {
     const std::lock_guard lock(mutex_);
-    if (login_ != LoginState::kSecurityOfficer) return Refuse(CKR_USER_NOT_LOGGED_IN);
+    if (login_ != Login::kSecurityOfficer) return Refuse(CKR_USER_NOT_LOGGED_IN);
     keys = keys_;
     incarnation = incarnation_;
   }
@@ -311,16 +313,15 @@ CkStatus Token::InitPin(Pin pin) {
   auto wrapped = WrapUnderPin(config_.pin, PinRole::kUser, record->serial, pin, keys->base);
   if (!wrapped) return Refuse(wrapped.error());
   wrapped->version = record->user.version;
-  const auto done = FromStore(store_.Call([&](TokenStore& store) {
-    return store.UpdatePin(incarnation, PinRole::kUser, *wrapped);
-  }));
+  const auto done = FromStore(store_.Call(
+      [&](TokenStore& store) { return store.UpdatePin(incarnation, PinRole::kUser, *wrapped); }));
   if (!done) return Refuse(done.error());
   return {};
 }
 
 CkStatus Token::SetPin(Pin old_pin, Pin new_pin) {
-  const PinRole role = login() == LoginState::kSecurityOfficer ? PinRole::kSecurityOfficer
-                                                               : PinRole::kUser;
+  const PinRole role =
+      login() == Login::kSecurityOfficer ? PinRole::kSecurityOfficer : PinRole::kUser;
   if (auto length = CheckNewPin(config_.pin, new_pin); !length) return length;
   auto record = ReadRecord();
   if (!record) return Refuse(record.error());
@@ -335,9 +336,8 @@ CkStatus Token::SetPin(Pin old_pin, Pin new_pin) {
   const auto& now = role == PinRole::kUser ? again->user : again->so;
   if (now.wrapped_key != before.wrapped_key) return Refuse(CKR_PIN_INCORRECT);
   wrapped->version = now.version;
-  const auto done = FromStore(store_.Call([&](TokenStore& store) {
-    return store.UpdatePin(record->incarnation, role, *wrapped);
-  }));
+  const auto done = FromStore(store_.Call(
+      [&](TokenStore& store) { return store.UpdatePin(record->incarnation, role, *wrapped); }));
   if (!done) return Refuse(done.error());
   return {};
 }

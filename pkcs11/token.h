@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "pkcs11/config.h"
+#include "pkcs11/object_builder.h"
 #include "pkcs11/object_codec.h"
 #include "pkcs11/object_table.h"
 #include "pkcs11/pin.h"
@@ -16,11 +17,8 @@
 
 namespace secretmem {
 
-
 // RvOfStoreError logs why the store refused, and returns the code for the client.
 CK_RV RvOfStoreError(const StoreError& error);
-
-enum class LoginState : uint8_t { kNone, kUser, kSecurityOfficer };
 
 // Token is an initialised token: its file, its objects, who is logged in. Sessions are counted
 // here, and live in the module. All members may be called from any thread.
@@ -34,6 +32,9 @@ class Token {
   // Open opens an existing one. CKR_TOKEN_NOT_RECOGNIZED for a damaged or foreign file,
   // CKR_TOKEN_NOT_PRESENT for one that is gone.
   static CkResult<std::shared_ptr<Token>> Open(const Config& config, const std::string& path);
+
+  // path returns that of the token's file.
+  std::string path();
 
   // Info fills what C_GetTokenInfo tells, session counts included.
   CkStatus Info(CK_TOKEN_INFO& info);
@@ -49,11 +50,11 @@ class Token {
   CkStatus SessionOpened(bool read_write);
   void SessionClosed(bool read_write);
 
-  LoginState login() const;
+  Login login() const;
 
-  // Login and Logout as C_Login and C_Logout have them. Logout drops private objects.
-  CkStatus Login(CK_USER_TYPE user, Pin pin);
-  CkStatus Logout();
+  // LogIn and LogOut are C_Login and C_Logout. LogOut drops private objects.
+  CkStatus LogIn(CK_USER_TYPE user, Pin pin);
+  CkStatus LogOut();
 
   // InitPin is C_InitPIN: the security officer is logged in.
   CkStatus InitPin(Pin pin);
@@ -83,7 +84,7 @@ class Token {
 
   template <class Wanted>
   std::vector<CK_OBJECT_HANDLE> Select(Wanted&& wanted) const {
-    const bool user = login() == LoginState::kUser;
+    const bool user = login() == Login::kUser;
     return table_.Select(
         [&](const Object& object) { return (user || !object.Is(CKA_PRIVATE)) && wanted(object); });
   }
@@ -106,7 +107,7 @@ class Token {
 
   mutable std::mutex mutex_;
   uint64_t incarnation_ = 0;
-  LoginState login_ = LoginState::kNone;
+  Login login_ = Login::kNobody;
   Keys keys_;        // while somebody is logged in
   Keys store_keys_;  // once a key with CKA_PRIVATE false was met
   size_t sessions_ = 0;

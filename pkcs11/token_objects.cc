@@ -35,7 +35,7 @@ CkResult<Token::Keys> Token::KeysFor(RowKind kind) {
       break;
   }
   const std::lock_guard lock(mutex_);
-  if (login_ != LoginState::kUser) return Refuse(CKR_USER_NOT_LOGGED_IN);
+  if (login_ != Login::kUser) return Refuse(CKR_USER_NOT_LOGGED_IN);
   return keys_;
 }
 
@@ -82,12 +82,11 @@ CkStatus Token::Refresh() {
 
 ObjectPtr Token::Find(CK_OBJECT_HANDLE handle) const {
   ObjectPtr object = table_.Find(handle);
-  if (object != nullptr && object->Is(CKA_PRIVATE) && login() != LoginState::kUser) return nullptr;
+  if (object != nullptr && object->Is(CKA_PRIVATE) && login() != Login::kUser) return nullptr;
   return object;
 }
 
-CkResult<std::vector<CK_OBJECT_HANDLE>> Token::Add(
-    std::vector<std::shared_ptr<Object>> objects) {
+CkResult<std::vector<CK_OBJECT_HANDLE>> Token::Add(std::vector<std::shared_ptr<Object>> objects) {
   std::vector<ObjectRow> rows;
   std::vector<Object*> stored;
   for (const auto& object : objects) {

@@ -8,8 +8,8 @@
 
 namespace secretmem {
 
-// ConstantTimeEqual returns whether |a| and |b| are equal, comparing in place: nothing is copied and
-// every byte is visited. The lengths are public: unequal lengths return false at once.
+// ConstantTimeEqual returns whether |a| and |b| are equal, comparing in place: nothing is copied
+// and every byte is visited. The lengths are public: unequal lengths return false at once.
 inline bool ConstantTimeEqual(std::span<const uint8_t> a, std::span<const uint8_t> b) {
   if (a.size() != b.size()) return false;
   unsigned difference = 0;

@@ -62,8 +62,7 @@ void Child() {
 
 void InstallOnce() {
   constexpr size_t kPage = 4096;
-  void* page =
-      mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) return;
   if (madvise(page, kPage, MADV_WIPEONFORK) != 0 || pthread_atfork(Prepare, Parent, Child) != 0) {
     munmap(page, kPage);

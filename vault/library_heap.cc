@@ -130,7 +130,7 @@ void OPENSSL_memory_free(void* pointer) {
 size_t OPENSSL_memory_get_size(void* pointer) {
   const secretmem::ForkGuard guard;
   return secretmem::WorkHeap().Owns(pointer) ? secretmem::WorkHeap().SizeOf(pointer)
-                                            : secretmem::LibraryHeap().SizeOf(pointer);
+                                             : secretmem::LibraryHeap().SizeOf(pointer);
 }
 
 }  // extern "C"

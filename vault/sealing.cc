@@ -104,8 +104,8 @@ struct Pbkdf2 {
 VaultResult<Vault> NewSealingKey() {
   auto key = Vault::New(kSealingKeyBytes);
   if (!key) return key;
-  auto drawn = key->WriteSecret(
-      [](std::span<uint8_t> bytes) { RAND_bytes(bytes.data(), bytes.size()); });
+  auto drawn =
+      key->WriteSecret([](std::span<uint8_t> bytes) { RAND_bytes(bytes.data(), bytes.size()); });
   if (!drawn) return std::unexpected(drawn.error());
   return key;
 }
@@ -178,9 +178,8 @@ VaultResult<Vault> Unseal(const Vault& key, std::span<const uint8_t> associated,
   if (!plain) return plain;
   auto done = key.WithSecret<kSealingKeyBytes>(
       [&](SecretView<kSealingKeyBytes> secret) -> VaultResult<void> {
-        return plain->WriteSecret([&](std::span<uint8_t> bytes) {
-          return Decrypt(secret, associated, sealed, bytes);
-        });
+        return plain->WriteSecret(
+            [&](std::span<uint8_t> bytes) { return Decrypt(secret, associated, sealed, bytes); });
       });
   if (!done) return std::unexpected(done.error());
   return plain;

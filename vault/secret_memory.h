@@ -37,8 +37,8 @@ VaultResult<void> MapSecret(std::byte* at, size_t size);
 // UnmapSecret gives the memory back and leaves inaccessible addresses behind.
 void UnmapSecret(std::byte* at, size_t size);
 
-// MapSecretForChild makes a mapping of |size| bytes that a child of fork does inherit, at an address
-// of the kernel's choice. It is meant for the short time around a fork only.
+// MapSecretForChild makes a mapping of |size| bytes that a child of fork does inherit, at an
+// address of the kernel's choice. It is meant for the short time around a fork only.
 VaultResult<std::byte*> MapSecretForChild(size_t size);
 
 // MoveSecret moves a mapping of MapSecretForChild to |to|, over whatever is there, and takes it

@@ -1,8 +1,8 @@
 #include "vault/secret_stack.h"
 
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/nid.h>
-#include <openssl/ec.h>
 #include <openssl/rand.h>
 
 #include <atomic>
