@@ -11,10 +11,6 @@ SO_PIN = "87654321"
 PIN = "1234-user"
 LABEL = "alpha"
 
-# How the module describes itself; pkcs11-tool and p11tool print these.
-MANUFACTURER = "secretmem-pkcs11"
-MODEL = "secretmem"
-
 # PBKDF2 at its default of 600,000 iterations would take most of the tests' time, and so would the
 # wait after a wrong PIN.
 CONFIG = """\
@@ -38,6 +34,12 @@ def module_path():
 def secret_memory():
     """Whether keys must be in memfd_secret(2) memory: not in a run of the locked-memory mode."""
     return os.environ.get("SECRETMEM_TEST_PROTECTION") != "allow-mlock"
+
+
+# How the module describes itself; pkcs11-tool, p11tool and p11-kit print these. The model says
+# where keys are.
+MANUFACTURER = "secretmem-pkcs11"
+MODEL = "memfd_secret" if secret_memory() else "mlock"
 
 
 class Answer:

@@ -20,7 +20,6 @@ LISTED = (
     "               rng\n"
     "               login-required\n"
     "               user-pin-initialized\n"
-    "               restore-key-not-needed\n"
     "               token-initialized\n"
     "    token: <<blank=\\s*?>>\n"
     "        manufacturer: {manufacturer}\n"
@@ -30,7 +29,6 @@ LISTED = (
     "        flags:\n"
     "               rng\n"
     "               login-required\n"
-    "               restore-key-not-needed\n"
 )
 
 

@@ -23,8 +23,8 @@ def token_lines(label, flags):
     )
 
 
-FLAGS_NO_PIN = "login required, rng, token initialized, other flags=0x20"
-FLAGS_PIN = "login required, rng, token initialized, PIN initialized, other flags=0x20"
+FLAGS_NO_PIN = "login required, rng, token initialized"
+FLAGS_PIN = "login required, rng, token initialized, PIN initialized"
 
 
 def slot_line(index):
