@@ -19,7 +19,7 @@ if(NOT boringssl_root)
     message(FATAL_ERROR "BoringSSL's sources are not there: see what conf/fetch-boringssl said")
   endif()
 endif()
-get_filename_component(boringssl_root ${boringssl_root} ABSOLUTE)
+get_filename_component(boringssl_root "${boringssl_root}" ABSOLUTE)
 
 if(EXISTS ${boringssl_root}/android-sources.cmake)
   set(boringssl_include ${boringssl_root}/src/include)

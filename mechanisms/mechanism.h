@@ -47,7 +47,6 @@ struct NewKey {
 };
 
 struct NewKeyPair {
-  CK_KEY_TYPE key_type;
   Vault secret;
   AttributeValues public_attributes;
   AttributeValues private_attributes;
@@ -82,7 +81,7 @@ struct Mechanism {
   CK_MECHANISM_TYPE type;
   CK_MECHANISM_INFO info;
 
-  // The key type that C_GenerateKey makes with this mechanism.
+  // The key type that the mechanism generates.
   CK_KEY_TYPE generated_type = CK_UNAVAILABLE_INFORMATION;
   CkResult<NewKey> (*generate_key)(Parameter, const SecretRequest&) = nullptr;
 

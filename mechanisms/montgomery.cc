@@ -88,8 +88,7 @@ CkResult<NewKeyPair> GenerateMontgomery(Parameter parameter, const AttributeSour
     } while (LooksLikeDer(public_key));
   });
   if (!generated) return Refuse(RvOf(generated.error()));
-  return NewKeyPair{CKK_EC_MONTGOMERY,
-                    std::move(*secret),
+  return NewKeyPair{std::move(*secret),
                     {{CKA_EC_PARAMS, *stored}, {CKA_EC_POINT, Bytes(public_key)}},
                     {{CKA_EC_PARAMS, *stored}}};
 }

@@ -22,6 +22,7 @@ constexpr Mechanism kMechanisms[] = {
     {.type = CKM_ECDH1_DERIVE, .info = {255, 255, CKF_DERIVE | kCurves}, .derive = DeriveEcdh1},
     {.type = CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
      .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
+     .generated_type = CKK_EC_MONTGOMERY,
      .generate_key_pair = GenerateMontgomery},
 };
 static_assert(std::ranges::is_sorted(kMechanisms, {}, &Mechanism::type));

@@ -72,9 +72,10 @@ class Token {
   // handles.
   CkResult<std::vector<CK_OBJECT_HANDLE>> Add(std::vector<std::shared_ptr<Object>> objects);
 
-  // Replace puts |changed|, a new version of |before|, in its place.
-  CkStatus Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
-                   std::shared_ptr<Object> changed);
+  // Replace puts |changed|, a new version of |before|, in its place. False, and nothing is done, if
+  // somebody else has changed the object meanwhile.
+  CkResult<bool> Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
+                         std::shared_ptr<Object> changed);
 
   // Destroy removes the object for good.
   CkStatus Destroy(CK_OBJECT_HANDLE handle, const ObjectPtr& object);

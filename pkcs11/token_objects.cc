@@ -109,12 +109,21 @@ CkResult<std::vector<CK_OBJECT_HANDLE>> Token::Add(std::vector<std::shared_ptr<O
     }
   }
   std::vector<CK_OBJECT_HANDLE> handles;
-  for (auto& object : objects) handles.push_back(table_.Add(std::move(object)));
+  bool any_private = false;
+  for (auto& object : objects) {
+    any_private |= object->Is(CKA_PRIVATE);
+    handles.push_back(table_.Add(std::move(object)));
+  }
+  // A logout on another thread has swept the table before these came.
+  if (any_private && login() != Login::kUser) {
+    table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
+    return Refuse(CKR_USER_NOT_LOGGED_IN);
+  }
   return handles;
 }
 
-CkStatus Token::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
-                        std::shared_ptr<Object> changed) {
+CkResult<bool> Token::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
+                              std::shared_ptr<Object> changed) {
   changed->uid = before->uid;
   changed->row = before->row;
   changed->version = before->version;
@@ -126,14 +135,13 @@ CkStatus Token::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
     const uint64_t incarnation = this->incarnation();
     const auto done =
         store_.Call([&](TokenStore& store) { return store.Update(incarnation, *row); });
+    if (!done && done.error().kind == StoreError::Kind::kConflict) return false;
     if (!done) return Refuse(RvOfStoreError(done.error()));
     changed->version = done->state.sequence;
     table_.Add(std::move(changed));
-    return {};
+    return true;
   }
-  // Somebody else's change came first: theirs stands, and this one is tried on it by the client.
-  if (!table_.Replace(handle, before, std::move(changed))) return Refuse(CKR_FUNCTION_FAILED);
-  return {};
+  return table_.Replace(handle, before, std::move(changed));
 }
 
 CkStatus Token::Destroy(CK_OBJECT_HANDLE handle, const ObjectPtr& object) {
