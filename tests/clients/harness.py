@@ -72,6 +72,11 @@ def pattern(expected):
     return re.compile("".join(out), re.S)
 
 
+def fill(expected, parts):
+    """Expected text with the parts that vary replaced by the values they had."""
+    return re.sub(r"<<(\w+)(=.*?)?>>", lambda m: parts[m.group(1)], expected)
+
+
 class ClientTest(unittest.TestCase):
     maxDiff = None
     longMessage = True

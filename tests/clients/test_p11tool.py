@@ -35,10 +35,6 @@ class P11tool(ClientTest):
         "\tType: Private key\n\tLabel: agreement\n"
         "\tFlags: CKA_PRIVATE; CKA_NEVER_EXTRACTABLE; CKA_SENSITIVE; \n\tID: 01\n",
     )
-    PUBLIC = (
-        ";id=%01;object=agreement;type=public",
-        "\tType: Public key\n\tLabel: agreement\n\tID: 01\n",
-    )
     CERTIFICATE = (
         ";id=%07;object=certificate;type=cert",
         "\tType: X.509 Certificate (EC/ECDSA-SECP256R1)\n\tExpires: <<expires=[A-Z][^\n]+>>\n"
@@ -94,11 +90,12 @@ class P11tool(ClientTest):
         self.make_x25519()
         self.make_certificate()
         answer = self.run_program(*self.p11tool("--list-all", f"pkcs11:token={LABEL}"))
-        self.assert_objects(answer, [self.PUBLIC, self.CERTIFICATE])
+        # GnuTLS 3.7 passes over public keys of a type it does not know.
+        self.assert_objects(answer, [self.CERTIFICATE])
         answer = self.run_program(
             *self.p11tool("--list-all", "--login", "--set-pin", PIN, f"pkcs11:token={LABEL}")
         )
-        self.assert_objects(answer, [self.PRIVATE, self.PUBLIC, self.CERTIFICATE])
+        self.assert_objects(answer, [self.PRIVATE, self.CERTIFICATE])
 
     def test_info(self):
         self.make_x25519()
@@ -126,9 +123,9 @@ class P11tool(ClientTest):
     def test_list_mechanisms(self):
         self.expect(
             self.p11tool("--list-mechanisms", f"pkcs11:token={LABEL}"),
-            "[0x1056] CKM_EC_MONTGOMERY_KEY_PAIR_GEN <<pair=.*?>>\n"
-            "[0x1050] CKM_ECDH1_DERIVE <<derive=.*?>>\n"
-            "[0x0350] CKM_GENERIC_SECRET_KEY_GEN <<generic=.*?>>\n",
+            "[0x0350] CKM_GENERIC_SECRET_KEY_GEN keysize range (8, 524288) generate\n"
+            "[0x1050] CKM_ECDH1_DERIVE keysize range (255, 255) derive ec_f_p ec_namedcurve\n"
+            "[0x1056] UNKNOWN keysize range (255, 255) generate_key_pair ec_f_p ec_namedcurve\n",
         )
 
 

@@ -128,9 +128,10 @@ class Tokens(ClientTest):
         self.expect(
             self.on_token("-M"),
             "Supported mechanisms:\n"
-            "  mechtype-0x1056, keySize={255,256}, generate_key_pair, EC OID\n"
-            "  ECDH1-DERIVE, keySize={255,256}, derive, EC OID\n"
-            "  GENERIC-SECRET-KEY-GEN, keySize={1,512}, generate\n",
+            "  GENERIC-SECRET-KEY-GEN, keySize={8,524288}, generate\n"
+            "  ECDH1-DERIVE, keySize={255,255}, derive, EC F_P, EC OID, EC curve name\n"
+            "  EC-MONTGOMERY-KEY-PAIR-GEN, keySize={255,255}, generate_key_pair, "
+            "EC F_P, EC OID, EC curve name\n",
         )
 
 
