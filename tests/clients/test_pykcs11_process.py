@@ -142,7 +142,7 @@ class Sessions(PyKCS11Test):
         self.assertEqual(got, [SHARED, True, True, 16])
 
 
-@unittest.skipUnless(secret_memory(), "this run allows locked memory")
+@unittest.skipUnless(secret_memory(), "this kernel has no memfd_secret(2)")
 class Memory(PyKCS11Test):
     def test_keys_are_mapped_from_secret_memory_after_login_only(self):
         self.make_x25519()
