@@ -51,9 +51,8 @@ CK_RV C_GenerateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
     const auto chosen = Choose(pMechanism);
     if (!chosen) return Refuse(chosen.error());
     if (chosen->row.generate_key == nullptr) return Refuse(CKR_MECHANISM_INVALID);
-    const auto plan = Plan(pTemplate, ulCount,
+    const auto plan = Plan(session, pTemplate, ulCount,
                            {.origin = Origin::kGenerateSecret,
-                            .caller = session.caller(),
                             .object_class = CKO_SECRET_KEY,
                             .key_type = chosen->row.generated_type,
                             .mechanism = chosen->row.type});
@@ -76,9 +75,8 @@ CK_RV C_GenerateKeyPair(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
     if (row.generate_key_pair == nullptr) return Refuse(CKR_MECHANISM_INVALID);
     const auto plan_for = [&](Origin origin, CK_OBJECT_CLASS object_class, CK_ATTRIBUTE* attributes,
                               CK_ULONG count) {
-      return Plan(attributes, count,
+      return Plan(session, attributes, count,
                   {.origin = origin,
-                   .caller = session.caller(),
                    .object_class = object_class,
                    .key_type = row.generated_type,
                    .mechanism = row.type});
@@ -115,9 +113,8 @@ CK_RV C_DeriveKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
     if (!base) return Refuse(base.error());
     const AttributeSet& traits = base->object().attributes;
     const auto imposed = traits.GetTemplate(CKA_DERIVE_TEMPLATE);
-    const auto plan = Plan(pTemplate, ulAttributeCount,
+    const auto plan = Plan(session, pTemplate, ulAttributeCount,
                            {.origin = Origin::kDerive,
-                            .caller = session.caller(),
                             .object_class = CKO_SECRET_KEY,
                             .default_key_type = CKK_GENERIC_SECRET,
                             .base = BaseKey::Of(traits),

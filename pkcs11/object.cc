@@ -1,6 +1,5 @@
 #include "pkcs11/object.h"
 
-#include "vault/random.h"
 #include "vault/sealing.h"
 
 namespace secretmem {
@@ -37,15 +36,6 @@ std::vector<uint8_t> UniqueId(const ObjectUid& uid) {
     text.push_back(static_cast<uint8_t>(kHex[uid[i] & 15]));
   }
   return text;
-}
-
-CkResult<ObjectUid> NewObjectUid() {
-  ObjectUid uid;
-  if (auto drawn = RandomBytes(uid); !drawn) return Refuse(RvOf(drawn.error()));
-  // RFC 9562, 5.4: version 4.
-  uid[6] = static_cast<uint8_t>((uid[6] & 0x0f) | 0x40);
-  uid[8] = static_cast<uint8_t>((uid[8] & 0x3f) | 0x80);
-  return uid;
 }
 
 }  // namespace secretmem

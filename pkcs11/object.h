@@ -63,7 +63,4 @@ using ObjectPtr = std::shared_ptr<const Object>;
 // UniqueId is CKA_UNIQUE_ID's value, the uid as a UUID's 36 characters.
 std::vector<uint8_t> UniqueId(const ObjectUid& uid);
 
-// NewObjectUid draws one.
-CkResult<ObjectUid> NewObjectUid();
-
 }  // namespace secretmem

@@ -60,7 +60,7 @@ using Canonicalizer = std::expected<std::optional<std::vector<uint8_t>>, CK_RV> 
 // BuildRequest is all that BuildObject knows besides the template.
 struct BuildRequest {
   Origin origin;
-  Caller caller;
+  Caller caller = {};
   // CKA_UNIQUE_ID of the new object, made by the caller: a random UUID.
   std::string_view unique_id = {};
   // The class and key type that the function or the mechanism leaves no choice about. A template

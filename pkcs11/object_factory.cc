@@ -24,12 +24,14 @@ class Material : public AttributeSource {
 
 }  // namespace
 
-CkResult<Blueprint> Plan(const CK_ATTRIBUTE* attributes, CK_ULONG count, BuildRequest request) {
+CkResult<Blueprint> Plan(Session& session, const CK_ATTRIBUTE* attributes, CK_ULONG count,
+                         BuildRequest request) {
   const auto given = TemplateReader::Read(attributes, count);
   if (!given) return Refuse(given.error());
-  const auto uid = NewObjectUid();
+  const auto uid = session.token->NewUid();
   if (!uid) return Refuse(uid.error());
   const std::vector<uint8_t> id = UniqueId(*uid);
+  request.caller = session.caller();
   request.unique_id = {reinterpret_cast<const char*>(id.data()), id.size()};
   auto built = BuildObject(*given, request);
   if (!built) return Refuse(built.error());

@@ -12,8 +12,10 @@ struct Blueprint {
   std::vector<SecretValue> secrets;  // in the client's memory
 };
 
-// Plan applies BuildObject to a template of the client's. The request's unique_id is drawn here.
-CkResult<Blueprint> Plan(const CK_ATTRIBUTE* attributes, CK_ULONG count, BuildRequest request);
+// Plan applies BuildObject to a template of the client's. The request's caller and unique_id are
+// filled in from the session.
+CkResult<Blueprint> Plan(Session& session, const CK_ATTRIBUTE* attributes, CK_ULONG count,
+                         BuildRequest request);
 
 // Apply puts the attributes that a mechanism determined into |object|.
 void Apply(Object& object, const AttributeValues& values);

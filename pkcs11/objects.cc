@@ -22,7 +22,7 @@ CK_RV C_CreateObject(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE_PTR pTemplate, CK_
                      CK_OBJECT_HANDLE_PTR phObject) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
     if (pTemplate == nullptr || phObject == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-    auto plan = Plan(pTemplate, ulCount, {.origin = Origin::kCreate, .caller = session.caller()});
+    auto plan = Plan(session, pTemplate, ulCount, {.origin = Origin::kCreate});
     if (!plan) return Refuse(plan.error());
     if (auto taken = TakeIn(*plan); !taken) return taken;
     const auto handles = Enrol(session, {plan->object});
@@ -40,7 +40,7 @@ CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTR
     if (!source) return Refuse(source.error());
     const auto given = TemplateReader::Read(pTemplate, ulCount);
     if (!given) return Refuse(given.error());
-    const auto uid = NewObjectUid();
+    const auto uid = session.token->NewUid();
     if (!uid) return Refuse(uid.error());
     const std::vector<uint8_t> id = UniqueId(*uid);
     auto attributes = BuildCopy((*source)->attributes, *given, session.caller(),
@@ -88,6 +88,7 @@ CK_RV C_GetObjectSize(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_U
 CK_RV C_GetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
                           CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if (pTemplate == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
     const auto object = FindObject(session, hObject);
     if (!object) return Refuse(object.error());
     return ReadAttributes(**object, pTemplate, ulCount);

@@ -62,6 +62,10 @@ class Token {
   // SetPin is C_SetPIN: the SO's PIN while that one is logged in, the user's otherwise.
   CkStatus SetPin(Pin old_pin, Pin new_pin);
 
+  // NewUid returns an id that no object has had before, in any token. Random once, counted from
+  // there, so that it costs nothing.
+  CkResult<ObjectUid> NewUid();
+
   // Refresh takes in what other processes have done to the token's objects.
   CkStatus Refresh();
 
@@ -111,6 +115,8 @@ class Token {
   Login login_ = Login::kNobody;
   Keys keys_;        // while somebody is logged in
   Keys store_keys_;  // once a key with CKA_PRIVATE false was met
+  std::optional<ObjectUid> first_uid_;
+  uint64_t uids_ = 0;
   size_t sessions_ = 0;
   size_t read_write_sessions_ = 0;
 

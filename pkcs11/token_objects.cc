@@ -4,6 +4,7 @@
 
 #include "pkcs11/log.h"
 #include "pkcs11/token.h"
+#include "vault/random.h"
 #include "vault/sealing.h"
 
 namespace secretmem {
@@ -37,6 +38,33 @@ CkResult<Token::Keys> Token::KeysFor(RowKind kind) {
   const std::lock_guard lock(mutex_);
   if (login_ != Login::kUser) return Refuse(CKR_USER_NOT_LOGGED_IN);
   return keys_;
+}
+
+CkResult<ObjectUid> Token::NewUid() {
+  std::optional<ObjectUid> first;
+  uint64_t number;
+  {
+    const std::lock_guard lock(mutex_);
+    first = first_uid_;
+    number = uids_++;
+  }
+  if (!first) {
+    ObjectUid drawn;
+    if (auto random = RandomBytes(drawn); !random) return Refuse(RvOf(random.error()));
+    const std::lock_guard lock(mutex_);
+    // Of two threads that draw, the second takes what the first has drawn.
+    if (!first_uid_) first_uid_ = drawn;
+    first = first_uid_;
+  }
+  ObjectUid uid = *first;
+  for (size_t i = uid.size() - 1; number != 0 && i > 8; --i, number >>= 8) {
+    number += uid[i];
+    uid[i] = static_cast<uint8_t>(number);
+  }
+  // RFC 9562, 5.8: version 8, a format of our own.
+  uid[6] = static_cast<uint8_t>((uid[6] & 0x0f) | 0x80);
+  uid[8] = static_cast<uint8_t>((uid[8] & 0x3f) | 0x80);
+  return uid;
 }
 
 CkStatus Token::Refresh() {
