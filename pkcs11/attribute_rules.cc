@@ -88,6 +88,8 @@ constexpr AttributeRule kRules[] = {
 
     {CKA_VALUE_LEN, kUlong, kSecretKeyClass, kSymmetricFamily, kGenerate | kUnwrap | kDerive,
      kAbsent},
+    // Not an attribute of data objects, but CKM_HKDF_DATA is told the length this way.
+    {CKA_VALUE_LEN, kUlong, kDataClass, kAnyFamily, kDerive, kAbsent},
     {CKA_EXTRACTABLE, kBool, kPrivateOrSecret, kAnyFamily, kAnyTime | kOnlyToFalse, kBuilder},
     {CKA_LOCAL, kBool, kKeys, kAnyFamily, kReadOnly, kBuilder},
     {CKA_NEVER_EXTRACTABLE, kBool, kPrivateOrSecret, kAnyFamily, kReadOnly, kBuilder},

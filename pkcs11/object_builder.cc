@@ -286,6 +286,9 @@ class Builder {
         attributes.SetUlong(CKA_VALUE_LEN, secret.value.size());
       }
     }
+    if (attributes.GetBool(CKA_ALWAYS_AUTHENTICATE).value_or(false) && !private_) {
+      return CKR_TEMPLATE_INCONSISTENT;
+    }
     attributes.ShrinkToFit();
     return CKR_OK;
   }

@@ -94,11 +94,12 @@ struct BuiltObject {
 // BuildObject returns the attributes of a new object, every default filled in, or:
 //   CKR_ATTRIBUTE_TYPE_INVALID   an attribute that the module does not know or this class has not
 //   CKR_ATTRIBUTE_READ_ONLY      one that a template may not give here
-//   CKR_ATTRIBUTE_VALUE_INVALID  a value of the wrong form; an unknown class, key or certificate
-//   type CKR_TEMPLATE_INCOMPLETE      a required attribute is missing CKR_TEMPLATE_INCONSISTENT
-//   against the request's class, key type or imposed template CKR_USER_NOT_LOGGED_IN       a
-//   private object without a user login CKR_SESSION_READ_ONLY        a token object in a read-only
-//   session
+//   CKR_ATTRIBUTE_VALUE_INVALID  a value of the wrong form or size; an unknown class or key type
+//   CKR_TEMPLATE_INCOMPLETE      a required attribute is missing
+//   CKR_TEMPLATE_INCONSISTENT    against the request's class, key type or imposed template, or
+//                                CKA_ALWAYS_AUTHENTICATE without CKA_PRIVATE
+//   CKR_USER_NOT_LOGGED_IN       a private object without a user login
+//   CKR_SESSION_READ_ONLY        a token object in a read-only session
 // and whatever the canonicalizer returns. Throws std::bad_alloc.
 //
 // Still to be set by the mechanism: CKA_VALUE_LEN of a secret key that was not created by its value
@@ -113,7 +114,7 @@ struct BuiltObject {
 // - CKA_SENSITIVE: true for private keys. A derived key is as its base key. Others: false.
 // - CKA_EXTRACTABLE: false, so that a key which says nothing stays inside although the
 //   specification has it not sensitive. A derived key is as its base key; unwrapped, encapsulated
-//   and decapsulated keys are extractable (sections 5.18.4, 5.18.8 and 5.18.9).
+//   and decapsulated keys are extractable (section 5.18).
 // - usage flags: by key type, see attribute_rules.cc.
 std::expected<BuiltObject, CK_RV> BuildObject(const TemplateReader& given,
                                               const BuildRequest& request);
@@ -133,7 +134,7 @@ std::expected<AttributeSet, CK_RV> CheckSet(const AttributeSet& object, const Te
                                             const Caller& caller);
 
 // CheckAccess returns CKR_OK if the caller may make or change an object with these CKA_TOKEN and
-// CKA_PRIVATE, else CKR_USER_NOT_LOGGED_IN or CKR_SESSION_READ_ONLY (section 5.7, table of access).
+// CKA_PRIVATE, else CKR_USER_NOT_LOGGED_IN or CKR_SESSION_READ_ONLY (section 5.7).
 CK_RV CheckAccess(const Caller& caller, bool token, bool is_private);
 
 }  // namespace secretmem
