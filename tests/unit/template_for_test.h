@@ -7,6 +7,7 @@
 #include <deque>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "mechanisms/cryptoki.h"
@@ -16,6 +17,8 @@ namespace secretmem {
 
 class TemplateForTest {
  public:
+  TemplateForTest() = default;
+  TemplateForTest(TemplateForTest&&) = default;  // not copied: attributes point to values
   TemplateForTest& Bool(CK_ATTRIBUTE_TYPE type, bool value) {
     return Bytes(type, {static_cast<uint8_t>(value)});
   }
