@@ -1,6 +1,7 @@
 #include "pkcs11/attribute_rules.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 #include "mechanisms/vendor.h"
@@ -235,11 +236,26 @@ bool IsValidSecretSize(CK_KEY_TYPE key_type, size_t size) {
          std::ranges::find(rule->secret_sizes, size) != std::end(rule->secret_sizes);
 }
 
+bool MayBeSecretAttribute(CK_ATTRIBUTE_TYPE type) {
+  constexpr auto secret_types = [] {
+    constexpr auto is_secret = [](const AttributeRule& rule) {
+      return (rule.flags & kSecret) != 0;
+    };
+    std::array<CK_ATTRIBUTE_TYPE, std::ranges::count_if(kRules, is_secret)> types = {};
+    size_t count = 0;
+    for (const AttributeRule& rule : kRules) {
+      if (is_secret(rule)) types[count++] = rule.type;
+    }
+    return types;
+  }();
+  return std::ranges::find(secret_types, type) != secret_types.end();
+}
+
 bool IsSecretAttribute(CK_OBJECT_CLASS object_class, CK_KEY_TYPE /*key_type*/,
                        CK_ATTRIBUTE_TYPE type) {
+  if (!MayBeSecretAttribute(type)) return false;
   const auto rows = RulesOf(type);
   const auto is_secret = [](const AttributeRule& rule) { return (rule.flags & kSecret) != 0; };
-  if (std::ranges::none_of(rows, is_secret)) return false;
   if (std::ranges::all_of(rows, is_secret)) return true;
   // Without regard to the family: a private key of an unknown type must not have its value stored.
   const uint8_t class_bit = ClassBitOf(object_class);

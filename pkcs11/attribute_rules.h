@@ -139,6 +139,9 @@ bool IsValidSecretSize(CK_KEY_TYPE key_type, size_t size);
 // and RSA's private components on whatever object. (|key_type| is not needed to tell today.)
 bool IsSecretAttribute(CK_OBJECT_CLASS object_class, CK_KEY_TYPE key_type, CK_ATTRIBUTE_TYPE type);
 
+// MayBeSecretAttribute returns whether the attribute is secret on some object. Cheap.
+bool MayBeSecretAttribute(CK_ATTRIBUTE_TYPE type);
+
 // ReadAccess says how C_GetAttributeValue answers for one attribute of an object.
 enum class ReadAccess {
   kStored,     // AttributeSet::Get has it

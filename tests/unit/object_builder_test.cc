@@ -498,6 +498,12 @@ TEST(ObjectBuilderTest, ImportedRsaKeyHasItsSecretsInOrder) {
       Bytes{0xc1});
 }
 
+TEST(ObjectBuilderTest, ImportedPrivateKeyMustHaveBytes) {
+  TemplateForTest given = ImportedPrivateKey();
+  given.Without(CKA_VALUE).Bytes(CKA_VALUE, {});
+  EXPECT_EQ(ErrorOf(given, Request(Origin::kCreate)), CKR_ATTRIBUTE_VALUE_INVALID);
+}
+
 TEST(ObjectBuilderTest, ImportedSecretKeyHasItsLength) {
   for (const size_t size : {size_t{0}, size_t{1}, size_t{15}, size_t{16}, size_t{32}, size_t{33}}) {
     for (const CK_KEY_TYPE type : {CKK_GENERIC_SECRET, CKK_AES, CKK_CHACHA20}) {
@@ -637,6 +643,13 @@ TEST(ObjectBuilderTest, TemplateAttributes) {
   expected.SetUlong(CKA_KEY_TYPE, CKK_AES);
   expected.SetBool(CKA_EXTRACTABLE, false);
   EXPECT_EQ(key.GetTemplate(CKA_DERIVE_TEMPLATE), expected);
+
+  // The largest contents are refused, not thrown at.
+  TemplateForTest huge;
+  huge.Bytes(CKA_LABEL, Bytes(AttributeSet::kMaxValueSize));
+  TemplateForTest outer_of_huge;
+  EXPECT_EQ(ErrorOf(outer_of_huge.Nested(CKA_DERIVE_TEMPLATE, huge), GeneratePrivate()),
+            CKR_ATTRIBUTE_VALUE_INVALID);
 
   const std::pair<CK_ATTRIBUTE_TYPE, CK_RV> bad[] = {
       {CKA_VALUE, CKR_ATTRIBUTE_VALUE_INVALID},
