@@ -212,10 +212,9 @@ int Connection::OnBusy(void* self, int count) {
   const auto left = std::chrono::duration_cast<std::chrono::microseconds>(
       static_cast<Connection*>(self)->deadline_ - steady_clock::now());
   if (left.count() <= 0) return 0;
-  // Short at first (a commit takes a flush, a few milliseconds), then longer; the odd steps keep
-  // several waiters from waking together.
-  constexpr int kWaits[] = {300, 700, 1300, 2100, 3700, 5900, 9700, 15'100};
-  const int wait = kWaits[std::min(count, 7)] + count % 7 * 110;
+  // Always short: who writes without pause leaves the lock free only for moments, and a waiter that
+  // backs off would never meet one. The odd steps keep several waiters from waking together.
+  const int wait = std::min(100 + 100 * count, 500) + count % 7 * 53;
   std::this_thread::sleep_for(std::min(left, std::chrono::microseconds(wait)));
   return 1;
 }
