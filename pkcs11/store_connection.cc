@@ -77,10 +77,15 @@ Kind KindOfSqlite(int code, int system_error) {
 }
 
 [[noreturn]] void ThrowSqlite(sqlite3* db, int result, const std::string& path) {
+  const int write_error = errno;
   if ((result & 0xff) == SQLITE_NOMEM) throw std::bad_alloc();
   const int code =
       db != nullptr && sqlite3_errcode(db) == result ? sqlite3_extended_errcode(db) : result;
-  const int system_error = db != nullptr ? sqlite3_system_errno(db) : 0;
+  int system_error = db != nullptr ? sqlite3_system_errno(db) : 0;
+  // A failed write is rolled back before it is reported, and SQLite's own note of the cause is
+  // gone.
+  const bool full = write_error == EFBIG || write_error == ENOSPC || write_error == EDQUOT;
+  if (system_error == 0 && full) system_error = write_error;
   std::string reason = path + ": " + (db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(result));
   reason += " (" + std::to_string(code) + ")";
   const Kind kind = KindOfSqlite(code, system_error);
@@ -135,6 +140,7 @@ void Statement::Bind(int parameter, std::string_view text) {
 }
 
 bool Statement::Step() {
+  errno = 0;
   const int result = sqlite3_step(stmt_);
   if (result == SQLITE_ROW) return true;
   if (result == SQLITE_DONE) return false;

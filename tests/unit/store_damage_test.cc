@@ -81,7 +81,13 @@ class StoreDamageTest : public ::testing::Test {
       if (row) {
         EXPECT_EQ(row->secret, MakeRow(5000).secret);
       } else {
-        fine = Expected(row.error(), !all);
+        // Damage in the index of uids may hide the row from this search, not from loading all.
+        fine = Expected(row.error(), true);
+        const StoreResult<Snapshot> again = store->LoadAll();
+        if (again) {
+          EXPECT_TRUE(std::ranges::any_of(
+              again->rows, [](const ObjectRow& each) { return each.uid == MakeUid(5000); }));
+        }
       }
     } else {
       fine = Expected(inserted.error());
@@ -102,7 +108,7 @@ class StoreDamageTest : public ::testing::Test {
     return false;
   }
 
-  TemporaryDirectory directory_;
+  TemporaryDirectory directory_{MemoryBase()};
   std::string file_;
   std::string log_;
   std::map<int64_t, ObjectRow> rows_;
@@ -127,11 +133,12 @@ TEST_F(StoreDamageTest, CutAnywhere) {
 }
 
 TEST_F(StoreDamageTest, ABitFlippedAnywhere) {
-  std::mt19937 random(1);
+  const char* seed = std::getenv("SECRETMEM_DAMAGE_SEED");
+  std::mt19937 random(seed == nullptr ? 1u : static_cast<unsigned>(std::atoi(seed)));
   size_t damaged = 0;
   size_t flips = 0;
   // Every byte of the header, and of the start of each page where its structure stands.
-  for (size_t at = 0; at < file_.size(); at += at % 4096 < 64 ? 1 : random() % 97 + 1) {
+  for (size_t at = 0; at < file_.size(); at += at % 4096 < 100 ? 1 : random() % 61 + 1) {
     const unsigned bit = static_cast<unsigned>(random() % 8);
     SCOPED_TRACE(std::to_string(at) + " bit " + std::to_string(bit));
     std::string file = file_;
@@ -175,7 +182,7 @@ TEST_F(StoreDamageTest, PagesInTheWrongPlace) {
 TEST_F(StoreDamageTest, DamageInTheLog) {
   std::mt19937 random(3);
   ASSERT_GT(log_.size(), 4096u);
-  for (size_t at = 0; at < log_.size(); at += at < 100 ? 1 : random() % 1201 + 1) {
+  for (size_t at = 0; at < log_.size(); at += at < 100 ? 1 : random() % 301 + 1) {
     SCOPED_TRACE(at);
     std::string log = log_;
     log[at] = static_cast<char>(log[at] ^ (1 << (random() % 8)));

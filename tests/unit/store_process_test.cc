@@ -301,7 +301,7 @@ TEST_F(StoreProcessTest, AStoreWorksOnBothSidesOfAFork) {
       }
     });
   }
-  constexpr uint64_t kForks = 100;
+  constexpr uint64_t kForks = 40;
   for (uint64_t f = 0; f < kForks; ++f) {
     pid_t child;
     {
