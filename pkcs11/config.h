@@ -11,8 +11,11 @@
 
 namespace secretmem {
 
+// kMaxPinIterations bounds the cost of one PIN, whoever asks for it: the configuration or a file.
+inline constexpr uint32_t kMaxPinIterations = 100'000'000;
+
 struct PinConfig {
-  uint32_t iterations = 600'000;  // PBKDF2, for PINs set from now on. 1,000 to 100,000,000.
+  uint32_t iterations = 600'000;  // PBKDF2, for PINs set from now on. 1,000 to kMaxPinIterations.
   uint32_t min_length = 4;        // Bytes; 1 to 255.
   uint32_t max_length = 255;      // Bytes; min_length to 255.
   uint32_t max_failures = 10;     // Wrong PINs in a row that lock; 0: never. At most 1,000.

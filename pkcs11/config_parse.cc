@@ -138,7 +138,7 @@ void ReadLog(Reader& reader, Config& config) { reader.Choice("level", kLevels, c
 
 void ReadPin(Reader& reader, Config& config) {
   PinConfig& pin = config.pin;
-  reader.Integer("iterations", 1'000, 100'000'000, pin.iterations);
+  reader.Integer("iterations", 1'000, kMaxPinIterations, pin.iterations);
   reader.Integer("min_length", 1, 255, pin.min_length);
   reader.Integer("max_length", 1, 255, pin.max_length);
   reader.Integer("max_failures", 0, 1'000, pin.max_failures);
