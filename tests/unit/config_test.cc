@@ -143,10 +143,8 @@ TEST(ParseConfigTest, WhatIsNoTomlIsAnErrorWithItsLine) {
 }
 
 TEST(ParseConfigTest, TheShippedFileIsTheDefaultsInWordsToo) {
-  // Where the tests run from is the build's business: it names the source tree.
-  const char* root = std::getenv("SECRETMEM_SOURCE_DIR");
-  const std::string shipped =
-      ReadFile(std::string(root == nullptr ? "." : root) + "/conf/config.toml");
+  const std::filesystem::path root = std::filesystem::path(__FILE__).parent_path() / "../..";
+  const std::string shipped = ReadFile(root / "conf/config.toml");
   ASSERT_NE(shipped, "");
   Config expected;
   expected.source = "f";

@@ -138,7 +138,7 @@ TEST_F(StoreDamageTest, ABitFlippedAnywhere) {
   size_t damaged = 0;
   size_t flips = 0;
   // Every byte of the header, and of the start of each page where its structure stands.
-  for (size_t at = 0; at < file_.size(); at += at % 4096 < 100 ? 1 : random() % 61 + 1) {
+  for (size_t at = 0; at < file_.size(); at += at % 4096 < 40 ? 1 : random() % 151 + 1) {
     const unsigned bit = static_cast<unsigned>(random() % 8);
     SCOPED_TRACE(std::to_string(at) + " bit " + std::to_string(bit));
     std::string file = file_;
@@ -182,7 +182,7 @@ TEST_F(StoreDamageTest, PagesInTheWrongPlace) {
 TEST_F(StoreDamageTest, DamageInTheLog) {
   std::mt19937 random(3);
   ASSERT_GT(log_.size(), 4096u);
-  for (size_t at = 0; at < log_.size(); at += at < 100 ? 1 : random() % 301 + 1) {
+  for (size_t at = 0; at < log_.size(); at += at < 100 ? 1 : random() % 901 + 1) {
     SCOPED_TRACE(at);
     std::string log = log_;
     log[at] = static_cast<char>(log[at] ^ (1 << (random() % 8)));
