@@ -671,7 +671,7 @@ TEST(ObjectBuilderTest, AccessByLoginAndSession) {
     for (const bool read_write : {false, true}) {
       for (const bool token : {false, true}) {
         for (const bool is_private : {false, true}) {
-          const CK_RV expected = token && !read_write                ? CKR_SESSION_READ_ONLY
+          const CK_RV expected = token && !read_write                  ? CKR_SESSION_READ_ONLY
                                  : is_private && login != Login::kUser ? CKR_USER_NOT_LOGGED_IN
                                                                        : CKR_OK;
           TemplateForTest given;
