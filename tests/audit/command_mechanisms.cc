@@ -35,7 +35,11 @@ Table ScenariosOf(const Token& token) {
       if (found.empty()) {
         table.not_audited.push_back(MechanismName(type) + " " + FunctionName(function));
       }
-      table.scenarios.insert(table.scenarios.end(), found.begin(), found.end());
+      for (const Scenario& scenario : found) {
+        if (scenario.needs == ck::kNone || has(scenario.needs, ~CK_FLAGS{0})) {
+          table.scenarios.push_back(scenario);
+        }
+      }
     }
   }
   return table;
@@ -43,10 +47,14 @@ Table ScenariosOf(const Token& token) {
 
 // PrintNotAudited returns false when something is not audited and has to be.
 bool PrintNotAudited(const Table& table, const Options& options) {
-  for (const std::string& what : table.not_audited) {
-    std::printf("%s not audited: %s\n", options.expects_leaks() ? "note:" : "FAILED:", what.c_str());
+  if (options.expects_leaks()) {
+    std::printf("note: %zu functions of this module have no scenario\n", table.not_audited.size());
+    return true;
   }
-  return table.not_audited.empty() || options.expects_leaks();
+  for (const std::string& what : table.not_audited) {
+    std::printf("FAILED: not audited: %s\n", what.c_str());
+  }
+  return table.not_audited.empty();
 }
 
 }  // namespace

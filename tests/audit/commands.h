@@ -18,7 +18,7 @@ struct Options {
   std::string only;
   std::string settings;
   std::string output;
-  uint64_t full_steps = 2'000'000;
+  uint64_t full_steps = 1'000'000;
   uint64_t interval = 512;
   bool no_steps = false;
   bool list = false;

@@ -1,10 +1,35 @@
 // audit: shows which of a PKCS#11 module's secrets can be read in its process's memory.
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstddef>
 #include <cstdio>
 
 #include "tests/audit/commands.h"
+
+namespace {
+
+// GiveUpPtrace makes ptrace(2) fail with EPERM, as in a container that forbids it.
+void GiveUpPtrace() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    std::printf("cannot give up ptrace\n");
+  }
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace secretmem::audit;
@@ -26,9 +51,14 @@ int main(int argc, char** argv) {
   mechanisms->add_option("--full-steps", options.full_steps, "then go on in samples");
   mechanisms->add_option("--interval", options.interval, "instructions between whole looks");
   mechanisms->add_flag("--no-steps", options.no_steps, "look only between calls");
+  bool without_ptrace = false;
+  mechanisms->add_flag("--without-ptrace", without_ptrace, "run as where ptrace is forbidden");
   mechanisms->add_flag("--list", options.list, "list the scenarios and end");
   int result = 2;
-  mechanisms->callback([&] { result = AuditMechanisms(options); });
+  mechanisms->callback([&] {
+    if (without_ptrace) GiveUpPtrace();
+    result = AuditMechanisms(options);
+  });
   common(app.add_subcommand("coverage", "has every mechanism a scenario?"))->callback([&] {
     result = AuditCoverage(options);
   });

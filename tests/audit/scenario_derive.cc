@@ -184,6 +184,7 @@ void AddDerivationScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
       add("P-256 derivation", [=](Client& client) {
         return EcdhPlan(client, mechanism, KeyKind::kP256, kKdfNull);
       });
+      all->back().needs = CKM_EC_KEY_PAIR_GEN;
       break;
     case ck::kHkdfDerive:
     case ck::kHkdfData:

@@ -1,6 +1,7 @@
 #include "tests/audit/stepper.h"
 
 #include <elf.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -14,6 +15,33 @@
 
 namespace secretmem::audit {
 namespace {
+
+// OneProcessor keeps the audit and its target on one processor while stepping: they take turns,
+// and a wake-up across processors costs several times a step.
+class OneProcessor {
+ public:
+  explicit OneProcessor(pid_t tid) : tid_(tid) {
+    if (sched_getaffinity(0, sizeof(before_), &before_) != 0) return;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<size_t>(sched_getcpu()), &one);
+    sched_setaffinity(0, sizeof(one), &one);
+    sched_setaffinity(tid_, sizeof(one), &one);
+    pinned_ = true;
+  }
+  ~OneProcessor() {
+    if (!pinned_) return;
+    sched_setaffinity(0, sizeof(before_), &before_);
+    sched_setaffinity(tid_, sizeof(before_), &before_);
+  }
+  OneProcessor(const OneProcessor&) = delete;
+  OneProcessor& operator=(const OneProcessor&) = delete;
+
+ private:
+  pid_t tid_;
+  bool pinned_ = false;
+  cpu_set_t before_ = {};
+};
 
 constexpr uint64_t kBelow = 512;            // below the stack pointer: red zone and what was pushed
 constexpr uint64_t kAbove = 1024;           // above the caller's stack pointer
@@ -196,10 +224,19 @@ StepResult Stepper::Run(const PreparedCall& call) {
     throw CannotLook(std::string("no permission to trace the target (PTRACE_SEIZE): ") +
                      std::strerror(errno));
   }
+  const OneProcessor one_processor(tid_);
   remote_.Send(call, kTraced);
   Begin();
   bool more = true;
-  while (more && result_.steps < options_.full_steps) more = Step();
+  while (more && result_.steps < options_.full_steps) {
+    more = Step();
+    if (options_.crash_after != 0 && result_.steps >= options_.crash_after) {
+      registers_.rip = 0;
+      ptrace(PTRACE_SETREGS, tid_, nullptr, &registers_);
+      Trace(PTRACE_DETACH, 0, "detach");
+      return result_;
+    }
+  }
   if (more) Sample();
   if (!recorder_.Look("return of " + call.name(), Recorder::Scope::kWritable)) {
     throw CannotLook("the target's memory cannot be read");

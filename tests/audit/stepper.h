@@ -12,7 +12,7 @@ namespace secretmem::audit {
 struct StepOptions {
   // After this many instructions the call runs on in samples: `sample_steps` instructions are
   // stepped after every `sample_pause_us` microseconds of free running.
-  uint64_t full_steps = 2'000'000;
+  uint64_t full_steps = 1'000'000;
   uint64_t sample_steps = 200;
   uint64_t sample_pause_us = 2000;
   uint64_t max_samples = 300;
@@ -20,6 +20,9 @@ struct StepOptions {
   uint64_t interval = 512;
   // When set, the general and vector registers are searched every `register_interval` steps.
   const WindowSet* register_secrets = nullptr;
+  // When not 0: after this many instructions the target is made to crash (it jumps to address 0);
+  // StepThrough then returns without an answer from it.
+  uint64_t crash_after = 0;
   uint64_t register_interval = 16;
 };
 
