@@ -20,9 +20,7 @@ namespace {
 
 constexpr uint64_t kImage = kArenaAddress + kArenaStart;
 
-Bytes Text(const std::string& text) {
-  return Bytes(text.c_str(), text.c_str() + text.size() + 1);
-}
+Bytes Text(const std::string& text) { return Bytes(text.c_str(), text.c_str() + text.size() + 1); }
 
 bool Holds(const WindowSet& windows, const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -36,13 +34,11 @@ bool Holds(const WindowSet& windows, const std::filesystem::path& path) {
 // OpenInTarget opens a file in the token's directory from inside the target; -errno on failure.
 int64_t OpenInTarget(Live& live, const std::string& path, int flags) {
   return live.remote().Syscall(
-      SYS_openat,
-      {static_cast<uint64_t>(AT_FDCWD), kImage, static_cast<uint64_t>(flags), 0600}, Text(path));
+      SYS_openat, {static_cast<uint64_t>(AT_FDCWD), kImage, static_cast<uint64_t>(flags), 0600},
+      Text(path));
 }
 
-std::string SpillPath(Live& live) {
-  return (live.client().token().directory() / "spill").string();
-}
+std::string SpillPath(Live& live) { return (live.client().token().directory() / "spill").string(); }
 
 // WriteRegions has the process served by the wire write(2) its regions to a file, page by page.
 Outcome WriteRegions(Live& live, const std::vector<Mapping>& regions, std::string* detail,
@@ -57,8 +53,7 @@ Outcome WriteRegions(Live& live, const std::vector<Mapping>& regions, std::strin
   uint64_t refused = 0;
   for (const Mapping& region : regions) {
     for (uint64_t at = region.start; at < region.end; at += 4096) {
-      const int64_t put =
-          live.remote().Syscall(SYS_write, {static_cast<uint64_t>(fd), at, 4096});
+      const int64_t put = live.remote().Syscall(SYS_write, {static_cast<uint64_t>(fd), at, 4096});
       ++(put > 0 ? written : refused);
     }
   }
@@ -143,7 +138,8 @@ Outcome DebuggerCall(Live& live, std::string* detail) {
   const std::vector<Mapping> regions = live.Regions();
   const pid_t pid = live.remote().pid();
   if (ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) != 0 ||
-      ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr) != 0 || waitpid(pid, nullptr, __WALL) != pid) {
+      ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr) != 0 ||
+      waitpid(pid, nullptr, __WALL) != pid) {
     throw CannotLook("no permission to trace the target");
   }
   user_regs_struct saved;

@@ -48,7 +48,8 @@ Outcome PeekWords(Live& live, std::string* detail) {
   const WindowSet windows = MakeWindows(live.resident());
   const pid_t pid = live.remote().pid();
   if (ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) != 0 ||
-      ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr) != 0 || waitpid(pid, nullptr, __WALL) != pid) {
+      ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr) != 0 ||
+      waitpid(pid, nullptr, __WALL) != pid) {
     throw CannotLook("no permission to trace the target");
   }
   bool found = false;

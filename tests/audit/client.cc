@@ -11,7 +11,8 @@ namespace {
 
 // RandomPin has 24 letters and digits: enough 8-byte windows, and no module refuses it.
 Bytes RandomPin() {
-  static const char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  static const char kAlphabet[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   Bytes pin = RandomBytes(24);
   for (auto& character : pin) character = static_cast<uint8_t>(kAlphabet[character % 64]);
   return pin;
@@ -38,9 +39,7 @@ Attribute Flag(CK_ATTRIBUTE_TYPE type, bool value) {
   return {type, {static_cast<uint8_t>(value ? CK_TRUE : CK_FALSE)}};
 }
 
-Attribute Ulong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {
-  return {type, BytesOf(value)};
-}
+Attribute Ulong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) { return {type, BytesOf(value)}; }
 
 Bytes EcParamsOf(KeyKind kind) {
   switch (kind) {
@@ -92,9 +91,8 @@ Token::Token(const std::string& target, const std::string& module, const std::st
                        .Number(session)
                        .Number(CKU_SO)
                        .DataAndLength(so_pin_));
-  MustRun(*remote, PreparedCall("C_InitPIN", AUDIT_SLOT(C_InitPIN))
-                       .Number(session)
-                       .DataAndLength(pin_));
+  MustRun(*remote,
+          PreparedCall("C_InitPIN", AUDIT_SLOT(C_InitPIN)).Number(session).DataAndLength(pin_));
   MustRun(*remote, PreparedCall("C_Finalize", AUDIT_SLOT(C_Finalize)).Number(0));
 }
 
@@ -182,9 +180,7 @@ CK_SESSION_HANDLE Client::OpenSession() {
   return remote_->Word(4);
 }
 
-void Client::Must(const PreparedCall& call) {
-  MustRun(*remote_, call);
-}
+void Client::Must(const PreparedCall& call) { MustRun(*remote_, call); }
 
 PreparedCall Client::Login(CK_USER_TYPE user, const Bytes& pin) const {
   return PreparedCall("C_Login", AUDIT_SLOT(C_Login))
@@ -248,14 +244,23 @@ PreparedCall Client::Import(KeyKind kind, const Bytes& value, const Template& ex
 PreparedCall Client::ImportRsa(const RsaKey& key) const {
   return PreparedCall("C_CreateObject", AUDIT_SLOT(C_CreateObject))
       .Number(session_)
-      .Attributes({Ulong(CKA_CLASS, CKO_PRIVATE_KEY), Ulong(CKA_KEY_TYPE, CKK_RSA),
-                   Flag(CKA_TOKEN, false), Flag(CKA_PRIVATE, true), Flag(CKA_SENSITIVE, true),
-                   Flag(CKA_EXTRACTABLE, false), Flag(CKA_SIGN, true), Flag(CKA_DECRYPT, true),
-                   Flag(CKA_UNWRAP, true), {CKA_MODULUS, key.modulus},
+      .Attributes({Ulong(CKA_CLASS, CKO_PRIVATE_KEY),
+                   Ulong(CKA_KEY_TYPE, CKK_RSA),
+                   Flag(CKA_TOKEN, false),
+                   Flag(CKA_PRIVATE, true),
+                   Flag(CKA_SENSITIVE, true),
+                   Flag(CKA_EXTRACTABLE, false),
+                   Flag(CKA_SIGN, true),
+                   Flag(CKA_DECRYPT, true),
+                   Flag(CKA_UNWRAP, true),
+                   {CKA_MODULUS, key.modulus},
                    {CKA_PUBLIC_EXPONENT, key.public_exponent},
-                   {CKA_PRIVATE_EXPONENT, key.private_exponent}, {CKA_PRIME_1, key.prime1},
-                   {CKA_PRIME_2, key.prime2}, {CKA_EXPONENT_1, key.exponent1},
-                   {CKA_EXPONENT_2, key.exponent2}, {CKA_COEFFICIENT, key.coefficient}})
+                   {CKA_PRIVATE_EXPONENT, key.private_exponent},
+                   {CKA_PRIME_1, key.prime1},
+                   {CKA_PRIME_2, key.prime2},
+                   {CKA_EXPONENT_1, key.exponent1},
+                   {CKA_EXPONENT_2, key.exponent2},
+                   {CKA_COEFFICIENT, key.coefficient}})
       .Handle();
 }
 
@@ -293,9 +298,7 @@ void Client::CloseSession() {
   Must(PreparedCall("C_CloseSession", AUDIT_SLOT(C_CloseSession)).Number(session_));
 }
 
-void Client::Finalize() {
-  Must(PreparedCall("C_Finalize", AUDIT_SLOT(C_Finalize)).Number(0));
-}
+void Client::Finalize() { Must(PreparedCall("C_Finalize", AUDIT_SLOT(C_Finalize)).Number(0)); }
 
 Client::Dialect& Client::dialect() {
   static Dialect dialect;

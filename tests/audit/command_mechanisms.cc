@@ -88,7 +88,7 @@ int AuditMechanisms(const Options& options) {
     ++ran;
     leaking += report.findings.empty() ? 0 : 1;
     problems += report.problem.empty() ? 0 : 1;
-    const char* verdict = !report.problem.empty()    ? "NOT LOOKED"
+    const char* verdict = !report.problem.empty()   ? "NOT LOOKED"
                           : report.findings.empty() ? "clean"
                                                     : "LEAKS";
     std::printf("%-10s %-48s %8lu steps%s (%lu on another stack), %lu looks, %lu MB, %zu windows\n",

@@ -110,8 +110,7 @@ Column MakeColumn(const Token& token) {
 
 void Draw(std::ofstream& out, const Column& column, int x, int width) {
   out << "<text class='title' x='" << x << "' y='96'>" << Escape(column.title) << "</text>\n";
-  out << "<text class='" << (column.leaking > 0 ? "bad" : "good") << "' x='" << x
-      << "' y='118'>"
+  out << "<text class='" << (column.leaking > 0 ? "bad" : "good") << "' x='" << x << "' y='118'>"
       << (column.leaking > 0
               ? std::to_string(column.leaking) + " mappings held key bytes that anyone could read"
               : std::string("no key byte readable"))
@@ -185,10 +184,9 @@ int DrawMappings(const Options& options) {
     x += kWidth + kGap;
   }
   const int legend = height - 24;
-  const std::pair<const char*, const char*> keys[] = {
-      {"leak", "key bytes found"},
-      {"plain", "searched, nothing found"},
-      {"secret", "memfd_secret: reading fails"}};
+  const std::pair<const char*, const char*> keys[] = {{"leak", "key bytes found"},
+                                                      {"plain", "searched, nothing found"},
+                                                      {"secret", "memfd_secret: reading fails"}};
   x = kGap;
   for (const auto& [kind, text] : keys) {
     out << "<rect class='" << kind << "' x='" << x << "' y='" << legend - 11

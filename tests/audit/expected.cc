@@ -94,13 +94,9 @@ Bytes ChainingValue(const std::string& hash, const Bytes& block) {
 
 }  // namespace
 
-KeyPair NewX25519() {
-  return NewRawKey(EVP_PKEY_X25519);
-}
+KeyPair NewX25519() { return NewRawKey(EVP_PKEY_X25519); }
 
-KeyPair NewEd25519() {
-  return NewRawKey(EVP_PKEY_ED25519);
-}
+KeyPair NewEd25519() { return NewRawKey(EVP_PKEY_ED25519); }
 
 KeyPair NewP256() {
   const PKey key(EVP_EC_gen("P-256"));
@@ -167,8 +163,8 @@ Bytes EcdhP256(const Bytes& private_value, const Bytes& peer) {
 Bytes Sha(const std::string& name, const Bytes& data) {
   Bytes digest(EVP_MAX_MD_SIZE);
   unsigned size = 0;
-  Check(EVP_Digest(data.data(), data.size(), digest.data(), &size, EVP_get_digestbyname(name.c_str()),
-                   nullptr) == 1,
+  Check(EVP_Digest(data.data(), data.size(), digest.data(), &size,
+                   EVP_get_digestbyname(name.c_str()), nullptr) == 1,
         "digest");
   digest.resize(size);
   return digest;
@@ -219,9 +215,8 @@ std::vector<Secret> SecretsOfEd25519(const std::string& name, const Bytes& seed,
   scalar[0] &= 248;
   scalar[31] = static_cast<uint8_t>((scalar[31] & 63) | 64);
   const Bytes prefix(expanded.begin() + 32, expanded.end());
-  std::vector<Secret> secrets = {{name, seed},
-                                 {name + ": SHA-512 of the seed", expanded},
-                                 {name + ": scalar", scalar}};
+  std::vector<Secret> secrets = {
+      {name, seed}, {name + ": SHA-512 of the seed", expanded}, {name + ": scalar", scalar}};
   if (message.empty()) return secrets;
   Bytes hashed = Sha("SHA512", Concat({prefix, message}));
   secrets.push_back({name + ": nonce before reduction", hashed});
@@ -244,8 +239,9 @@ std::vector<Secret> SecretsOfP256(const std::string& name, const Bytes& private_
   const NumberContext context(BN_CTX_new());
   const Number order = OrderOfP256();
   const Number d = FromBytes(private_value);
-  const Number h = FromBytes(Bytes(digest.begin(), digest.begin() + static_cast<ptrdiff_t>(std::min(
-                                                       digest.size(), size_t{32}))));
+  const Number h = FromBytes(
+      Bytes(digest.begin(),
+            digest.begin() + static_cast<ptrdiff_t>(std::min(digest.size(), size_t{32}))));
   const Number r = FromBytes(Bytes(signature.begin(), signature.begin() + 32));
   const Number s = FromBytes(Bytes(signature.begin() + 32, signature.end()));
   const Number k(BN_new());
@@ -289,9 +285,12 @@ std::vector<Secret> SecretsOfHmac(const std::string& hash, const std::string& na
 }
 
 std::vector<Secret> SecretsOfRsa(const RsaKey& key) {
-  return {{"RSA private exponent", key.private_exponent}, {"RSA prime 1", key.prime1},
-          {"RSA prime 2", key.prime2},                    {"RSA exponent 1", key.exponent1},
-          {"RSA exponent 2", key.exponent2},              {"RSA coefficient", key.coefficient}};
+  return {{"RSA private exponent", key.private_exponent},
+          {"RSA prime 1", key.prime1},
+          {"RSA prime 2", key.prime2},
+          {"RSA exponent 1", key.exponent1},
+          {"RSA exponent 2", key.exponent2},
+          {"RSA coefficient", key.coefficient}};
 }
 
 }  // namespace secretmem::audit

@@ -32,8 +32,7 @@ class Live {
 
  private:
   // True when the module could hold the key.
-  bool UseForSigning(const PreparedCall& import, CK_MECHANISM_TYPE mechanism,
-                     const Bytes& message);
+  bool UseForSigning(const PreparedCall& import, CK_MECHANISM_TYPE mechanism, const Bytes& message);
 
   Client client_;
   CK_OBJECT_HANDLE key_ = 0;

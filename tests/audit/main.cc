@@ -62,7 +62,9 @@ int main(int argc, char** argv) {
   common(app.add_subcommand("coverage", "has every mechanism a scenario?"))->callback([&] {
     result = AuditCoverage(options);
   });
-  common(app.add_subcommand("cores", "core dumps"))->callback([&] { result = AuditCores(options); });
+  common(app.add_subcommand("cores", "core dumps"))->callback([&] {
+    result = AuditCores(options);
+  });
   common(app.add_subcommand("storm", "signals during operations"))->callback([&] {
     result = AuditStorm(options);
   });

@@ -107,8 +107,8 @@ void Recorder::Record(const Mapping& mapping, uint32_t look, uint64_t start,
     history_[address].push_back(look);
     const size_t before = std::min(offset, kOverlap);
     const size_t after = std::min(run.size() - offset - kPage, kOverlap);
-    observations_.push_back({look, PlaceOf(mapping), address - before,
-                             Bytes(now - before, now + kPage + after)});
+    observations_.push_back(
+        {look, PlaceOf(mapping), address - before, Bytes(now - before, now + kPage + after)});
   }
 }
 

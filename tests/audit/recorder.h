@@ -17,15 +17,15 @@ namespace secretmem::audit {
 // Finding is one form of one secret in one mapping.
 struct Finding {
   std::string form;
-  std::string place;        // the mapping's name
-  std::string first;        // the look, or the step, that saw it first
-  std::string last;         // the last look at which it was still there
-  uint64_t address = 0;     // of the first window seen
-  uint64_t step = 0;        // of a stepped call, counted from 1; 0 outside one
-  uint64_t instruction = 0; // address of the instruction that wrote it, when stepped
-  uint64_t windows = 0;     // how often a window of this form was seen in this mapping
-  std::string writer;        // `instruction` by name
-  uint64_t below_caller = 0; // distance of `address` below the stack pointer of the caller
+  std::string place;          // the mapping's name
+  std::string first;          // the look, or the step, that saw it first
+  std::string last;           // the last look at which it was still there
+  uint64_t address = 0;       // of the first window seen
+  uint64_t step = 0;          // of a stepped call, counted from 1; 0 outside one
+  uint64_t instruction = 0;   // address of the instruction that wrote it, when stepped
+  uint64_t windows = 0;       // how often a window of this form was seen in this mapping
+  std::string writer;         // `instruction` by name
+  uint64_t below_caller = 0;  // distance of `address` below the stack pointer of the caller
 };
 
 class Recorder {
@@ -79,8 +79,8 @@ class Recorder {
   std::vector<Mapping> mappings_;
   std::map<uint64_t, uint64_t> unreadable_;  // start of a mapping, bytes
   std::unordered_map<uint64_t, std::unique_ptr<Page>> shadow_;
-  std::unordered_map<uint64_t, uint32_t> visited_;                // page, look
-  std::unordered_map<uint64_t, std::vector<uint32_t>> history_;   // page, looks that saw it change
+  std::unordered_map<uint64_t, uint32_t> visited_;               // page, look
+  std::unordered_map<uint64_t, std::vector<uint32_t>> history_;  // page, looks that saw it change
   std::vector<Observation> observations_;
   std::vector<Write> writes_;
   Bytes buffer_;

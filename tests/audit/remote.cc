@@ -16,9 +16,7 @@ namespace {
 
 constexpr int kReplyTimeoutMs = 300'000;
 
-uint64_t AddressOf(size_t offset) {
-  return kArenaAddress + offset;
-}
+uint64_t AddressOf(size_t offset) { return kArenaAddress + offset; }
 
 void Pipe(int ends[2]) {
   if (pipe2(ends, O_CLOEXEC) != 0) throw CannotLook("pipe2 failed");
@@ -74,9 +72,7 @@ PreparedCall& PreparedCall::Mechanism(CK_MECHANISM_TYPE type, const Bytes& param
   return Data(BytesOf(mechanism));
 }
 
-PreparedCall& PreparedCall::Handle() {
-  return Data(BytesOf(CK_OBJECT_HANDLE{0}));
-}
+PreparedCall& PreparedCall::Handle() { return Data(BytesOf(CK_OBJECT_HANDLE{0})); }
 
 PreparedCall& PreparedCall::Output(size_t size) {
   return Data(Bytes(size, 0)).Data(BytesOf(CK_ULONG{size}));
@@ -177,9 +173,7 @@ void Remote::Send(const PreparedCall& call, uint32_t flags) {
   SendRequest(request, image);
 }
 
-CK_RV Remote::Receive() {
-  return ReceiveReply().value;
-}
+CK_RV Remote::Receive() { return ReceiveReply().value; }
 
 CK_RV Remote::Run(const PreparedCall& call) {
   Send(call, 0);
@@ -226,9 +220,14 @@ int64_t Remote::Syscall(long number, const std::vector<uint64_t>& args, const By
 
 std::vector<Secret> Remote::PlantDecoys() {
   static const char* const kNames[] = {
-      "decoy in the heap",        "decoy in static data",           "decoy in thread-local storage",
-      "decoy on the stack",       "decoy on the alternate stack",   "decoy on an ended thread's stack",
-      "decoy in a file mapping",  "decoy in a page without access",
+      "decoy in the heap",
+      "decoy in static data",
+      "decoy in thread-local storage",
+      "decoy on the stack",
+      "decoy on the alternate stack",
+      "decoy on an ended thread's stack",
+      "decoy in a file mapping",
+      "decoy in a page without access",
   };
   static_assert(std::size(kNames) == static_cast<size_t>(DecoyPlace::kCount));
   std::vector<Secret> decoys;

@@ -33,8 +33,7 @@ struct Attribute {
 using Template = std::vector<Attribute>;
 
 template <typename T>
-  requires std::is_trivially_copyable_v<T>
-Bytes BytesOf(const T& value) {
+requires std::is_trivially_copyable_v<T> Bytes BytesOf(const T& value) {
   const auto* begin = reinterpret_cast<const uint8_t*>(&value);
   return Bytes(begin, begin + sizeof(value));
 }

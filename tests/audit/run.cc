@@ -47,11 +47,11 @@ std::vector<std::string> SearchFiles(const std::filesystem::path& directory,
     if (!entry.is_regular_file()) continue;
     std::ifstream in(entry.path(), std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(in), {}};
-    secrets.Search({reinterpret_cast<const uint8_t*>(text.data()), text.size()},
-                   [&](size_t, const WindowSet::Origin& origin) {
-                     found.insert(secrets.forms()[origin.form] + " in " +
-                                  entry.path().filename().string());
-                   });
+    secrets.Search(
+        {reinterpret_cast<const uint8_t*>(text.data()), text.size()},
+        [&](size_t, const WindowSet::Origin& origin) {
+          found.insert(secrets.forms()[origin.form] + " in " + entry.path().filename().string());
+        });
   }
   return {found.begin(), found.end()};
 }
@@ -84,8 +84,7 @@ RunReport RunScenario(const Token& token, const Scenario& scenario, const RunOpt
     for (const PreparedCall& call : plan.calls) {
       CK_RV rv;
       if (options.step) {
-        const StepResult result =
-            StepThrough(remote, call, recorder, options.steps, report.steps);
+        const StepResult result = StepThrough(remote, call, recorder, options.steps, report.steps);
         report.steps += result.steps;
         report.foreign_steps += result.foreign_stack;
         report.sampled |= result.sampled;

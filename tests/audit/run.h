@@ -21,7 +21,7 @@ struct RunReport {
   std::vector<Finding> findings;  // key words that were readable
   size_t windows = 0;             // 8-byte windows searched for
   uint64_t steps = 0;
-  uint64_t foreign_steps = 0;     // of these, with the stack pointer on another stack
+  uint64_t foreign_steps = 0;  // of these, with the stack pointer on another stack
   bool sampled = false;
   uint64_t looks = 0;
   uint64_t bytes = 0;

@@ -54,12 +54,15 @@ const std::vector<CK_FLAGS>& FunctionFlags() {
 }
 
 std::string FunctionName(CK_FLAGS function) {
-  static const char* const kNames[] = {"encrypt",         "decrypt",         "digest",
-                                       "sign",            "sign-recover",    "verify",
-                                       "verify-recover",  "generate",        "generate-pair",
-                                       "wrap",            "unwrap",          "derive",
-                                       "message-encrypt", "message-decrypt", "message-sign",
-                                       "message-verify",  "encapsulate",     "decapsulate"};
+  static const char* const kNames[] = {"encrypt",         "decrypt",
+                                       "digest",          "sign",
+                                       "sign-recover",    "verify",
+                                       "verify-recover",  "generate",
+                                       "generate-pair",   "wrap",
+                                       "unwrap",          "derive",
+                                       "message-encrypt", "message-decrypt",
+                                       "message-sign",    "message-verify",
+                                       "encapsulate",     "decapsulate"};
   for (size_t i = 0; i < FunctionFlags().size(); ++i) {
     if (FunctionFlags()[i] == function) return kNames[i];
   }

@@ -29,7 +29,7 @@ struct Scenario {
   CK_MECHANISM_TYPE mechanism = ck::kNone;  // kNone: belongs to no mechanism, always audited
   CK_FLAGS function = 0;                    // the CKF_ flag of C_GetMechanismInfo it stands for
   std::function<Plan(Client&)> prepare;
-  bool login = true;  // log in before `prepare`
+  bool login = true;                    // log in before `prepare`
   CK_MECHANISM_TYPE needs = ck::kNone;  // only for modules that have this mechanism too
 };
 

@@ -69,9 +69,8 @@ Plan CopyPlan(Client& client) {
 
 Plan ReadPlan(Client& client) {
   const Bytes value = RandomBytes(32);
-  const CK_OBJECT_HANDLE key =
-      client.Create(client.Import(KeyKind::kGeneric, value,
-                                  {Flag(CKA_SENSITIVE, false), Flag(CKA_EXTRACTABLE, true)}));
+  const CK_OBJECT_HANDLE key = client.Create(client.Import(
+      KeyKind::kGeneric, value, {Flag(CKA_SENSITIVE, false), Flag(CKA_EXTRACTABLE, true)}));
   Plan plan;
   plan.calls.push_back(PreparedCall("C_GetAttributeValue", AUDIT_SLOT(C_GetAttributeValue))
                            .Number(client.session())
@@ -98,8 +97,8 @@ Plan LoadKeyPlan(Client& client) {
   Bytes id = RandomBytes(8);
   {
     Client writer(client.token());
-    writer.Must(writer.Import(KeyKind::kX25519, pair.private_value,
-                              {Flag(CKA_TOKEN, true), {CKA_ID, id}}));
+    writer.Must(
+        writer.Import(KeyKind::kX25519, pair.private_value, {Flag(CKA_TOKEN, true), {CKA_ID, id}}));
   }
   Plan plan;
   plan.setup.push_back(client.Login(CKU_USER, client.token().pin()));
@@ -139,8 +138,7 @@ std::vector<Scenario> BasicScenarios() {
   std::vector<Scenario> all = {
       ImportScenario("an X25519 key", KeyKind::kX25519, x25519.private_value,
                      SecretsOfX25519("X25519 key", x25519.private_value)),
-      ImportScenario("a generic secret", KeyKind::kGeneric, generic,
-                     {{"generic secret", generic}}),
+      ImportScenario("a generic secret", KeyKind::kGeneric, generic, {{"generic secret", generic}}),
       {"user login", ck::kNone, 0, LoginPlan, false},
       {"wrong PIN, then user login", ck::kNone, 0, WrongPinPlan, false},
       {"SO login and C_InitPIN", ck::kNone, 0, SecurityOfficerPlan, false},
@@ -166,13 +164,13 @@ std::vector<Scenario> BasicScenarios() {
   for_mechanism(CKM_AES_CBC, CKF_ENCRYPT,
                 ImportScenario("an AES key", KeyKind::kAes, aes, SecretsOfAes("AES key", aes)));
   for_mechanism(CKM_RSA_PKCS, CKF_SIGN, {"import of an RSA key", ck::kNone, 0, [](Client& client) {
-                  const RsaKey key = NewRsa(2048);
-                  Plan plan;
-                  plan.calls.push_back(client.ImportRsa(key));
-                  plan.secrets = SecretsOfRsa(key);
-                  plan.handle = 3;
-                  return plan;
-                }});
+                                           const RsaKey key = NewRsa(2048);
+                                           Plan plan;
+                                           plan.calls.push_back(client.ImportRsa(key));
+                                           plan.secrets = SecretsOfRsa(key);
+                                           plan.handle = 3;
+                                           return plan;
+                                         }});
   return all;
 }
 

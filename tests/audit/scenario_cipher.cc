@@ -102,8 +102,10 @@ Plan RsaDecryptPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   const CK_OBJECT_HANDLE key = client.Create(client.ImportRsa(rsa));
   client.Must(PreparedCall("C_CreateObject", AUDIT_SLOT(C_CreateObject))
                   .Number(client.session())
-                  .Attributes({Ulong(CKA_CLASS, CKO_PUBLIC_KEY), Ulong(CKA_KEY_TYPE, CKK_RSA),
-                               Flag(CKA_TOKEN, false), Flag(CKA_ENCRYPT, true),
+                  .Attributes({Ulong(CKA_CLASS, CKO_PUBLIC_KEY),
+                               Ulong(CKA_KEY_TYPE, CKK_RSA),
+                               Flag(CKA_TOKEN, false),
+                               Flag(CKA_ENCRYPT, true),
                                {CKA_MODULUS, rsa.modulus},
                                {CKA_PUBLIC_EXPONENT, rsa.public_exponent}})
                   .Handle());
@@ -131,8 +133,7 @@ void AddCipherScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   auto add = [&](const std::string& name, std::function<Plan(Client&)> prepare) {
     all->push_back({name, mechanism, function, std::move(prepare)});
   };
-  const std::string name =
-      MechanismName(mechanism) + (encrypt ? " encryption" : " decryption");
+  const std::string name = MechanismName(mechanism) + (encrypt ? " encryption" : " decryption");
   if (IsCipher(mechanism)) {
     add(name, [=](Client& client) { return CipherPlan(client, mechanism, encrypt, false); });
     const bool stream = mechanism != CKM_AES_CCM && mechanism != ck::kChaCha20Poly1305;
@@ -141,8 +142,8 @@ void AddCipherScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
           [=](Client& client) { return CipherPlan(client, mechanism, encrypt, true); });
     }
   }
-  if (!encrypt && (mechanism == CKM_RSA_PKCS || mechanism == CKM_RSA_PKCS_OAEP ||
-                   mechanism == CKM_RSA_X_509)) {
+  if (!encrypt &&
+      (mechanism == CKM_RSA_PKCS || mechanism == CKM_RSA_PKCS_OAEP || mechanism == CKM_RSA_X_509)) {
     add("RSA-2048 " + name, [=](Client& client) { return RsaDecryptPlan(client, mechanism); });
   }
 }

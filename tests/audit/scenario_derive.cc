@@ -11,12 +11,9 @@ constexpr CK_ULONG kKdfNull = 1;
 constexpr CK_ULONG kKdfSha256 = 6;
 
 Template DerivedTemplate(size_t size) {
-  Template attributes = {Ulong(CKA_CLASS, CKO_SECRET_KEY),
-                         Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
-                         Flag(CKA_TOKEN, false),
-                         Flag(CKA_PRIVATE, true),
-                         Flag(CKA_SENSITIVE, true),
-                         Flag(CKA_EXTRACTABLE, false)};
+  Template attributes = {Ulong(CKA_CLASS, CKO_SECRET_KEY), Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
+                         Flag(CKA_TOKEN, false),           Flag(CKA_PRIVATE, true),
+                         Flag(CKA_SENSITIVE, true),        Flag(CKA_EXTRACTABLE, false)};
   if (size != 0) attributes.push_back(Ulong(CKA_VALUE_LEN, size));
   return attributes;
 }
@@ -53,9 +50,8 @@ Plan HkdfPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   const Bytes value = RandomBytes(32);
   const Bytes salt = RandomBytes(32);
   const Bytes info = {'a', 'u', 'd', 'i', 't'};
-  const CK_OBJECT_HANDLE key =
-      client.Create(client.Import(mechanism == ck::kHkdfData ? KeyKind::kHkdf : KeyKind::kGeneric,
-                                  value));
+  const CK_OBJECT_HANDLE key = client.Create(
+      client.Import(mechanism == ck::kHkdfData ? KeyKind::kHkdf : KeyKind::kGeneric, value));
   PreparedCall call("C_DeriveKey", AUDIT_SLOT(C_DeriveKey));
   ck::HkdfParams params = {};
   params.extract = params.expand = CK_TRUE;
@@ -89,8 +85,7 @@ Plan HkdfPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
 Plan SimplePlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   const Bytes value = RandomBytes(32);
   const Bytes data = RandomBytes(32);
-  const bool aes =
-      mechanism == CKM_AES_ECB_ENCRYPT_DATA || mechanism == CKM_AES_CBC_ENCRYPT_DATA;
+  const bool aes = mechanism == CKM_AES_ECB_ENCRYPT_DATA || mechanism == CKM_AES_CBC_ENCRYPT_DATA;
   const CK_OBJECT_HANDLE key =
       client.Create(client.Import(aes ? KeyKind::kAes : KeyKind::kGeneric, value));
   PreparedCall call("C_DeriveKey", AUDIT_SLOT(C_DeriveKey));
@@ -117,8 +112,7 @@ Plan SimplePlan(Client& client, CK_MECHANISM_TYPE mechanism) {
       size = 16;
       break;
     }
-    case CKM_AES_CBC_ENCRYPT_DATA:
-    {
+    case CKM_AES_CBC_ENCRYPT_DATA: {
       ck::CbcData params = {};
       params.data = call.Place(data);
       params.size = data.size();
@@ -149,9 +143,9 @@ Plan CounterKdfPlan(Client& client) {
   PreparedCall call("C_DeriveKey", AUDIT_SLOT(C_DeriveKey));
   const uint64_t format = call.Place(BytesOf(ck::CounterFormat{CK_FALSE, 32}));
   // CK_SP800_108_ITERATION_VARIABLE 1, CK_SP800_108_BYTE_ARRAY 4.
-  const uint64_t list = call.Place(
-      Concat({BytesOf(ck::PrfDataParam{1, format, sizeof(ck::CounterFormat)}),
-              BytesOf(ck::PrfDataParam{4, call.Place(label), label.size()})}));
+  const uint64_t list =
+      call.Place(Concat({BytesOf(ck::PrfDataParam{1, format, sizeof(ck::CounterFormat)}),
+                         BytesOf(ck::PrfDataParam{4, call.Place(label), label.size()})}));
   const ck::CounterKdfParams params = {CKM_SHA256_HMAC, 2, list, 0, 0};
   call.Number(client.session()).Mechanism(ck::kCounterKdf, BytesOf(params)).Number(key);
   Plan plan;
@@ -171,9 +165,8 @@ void AddDerivationScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   };
   switch (mechanism) {
     case CKM_ECDH1_DERIVE:
-      add("X25519 derivation", [=](Client& client) {
-        return EcdhPlan(client, mechanism, KeyKind::kX25519, kKdfNull);
-      });
+      add("X25519 derivation",
+          [=](Client& client) { return EcdhPlan(client, mechanism, KeyKind::kX25519, kKdfNull); });
       if (!Client::dialect().der_points) {
         add("X25519 derivation with the SHA-256 KDF", [=](Client& client) {
           return EcdhPlan(client, mechanism, KeyKind::kX25519, kKdfSha256);
@@ -181,9 +174,8 @@ void AddDerivationScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
       }
       [[fallthrough]];
     case CKM_ECDH1_COFACTOR_DERIVE:
-      add("P-256 derivation", [=](Client& client) {
-        return EcdhPlan(client, mechanism, KeyKind::kP256, kKdfNull);
-      });
+      add("P-256 derivation",
+          [=](Client& client) { return EcdhPlan(client, mechanism, KeyKind::kP256, kKdfNull); });
       all->back().needs = CKM_EC_KEY_PAIR_GEN;
       break;
     case ck::kHkdfDerive:

@@ -35,23 +35,27 @@ Plan PairPlan(Client& client, CK_MECHANISM_TYPE mechanism, KeyKind kind, Secrets
 
 Plan RsaPlan(Client& client) {
   Plan plan;
-  plan.calls.push_back(
-      PreparedCall("C_GenerateKeyPair", AUDIT_SLOT(C_GenerateKeyPair))
-          .Number(client.session())
-          .Mechanism(CKM_RSA_PKCS_KEY_PAIR_GEN)
-          .Attributes({Flag(CKA_TOKEN, false), Ulong(CKA_MODULUS_BITS, 2048),
-                       {CKA_PUBLIC_EXPONENT, {1, 0, 1}}})
-          .Attributes(PrivateTemplate(CKA_SIGN))
-          .Handle()
-          .Handle());
+  plan.calls.push_back(PreparedCall("C_GenerateKeyPair", AUDIT_SLOT(C_GenerateKeyPair))
+                           .Number(client.session())
+                           .Mechanism(CKM_RSA_PKCS_KEY_PAIR_GEN)
+                           .Attributes({Flag(CKA_TOKEN, false),
+                                        Ulong(CKA_MODULUS_BITS, 2048),
+                                        {CKA_PUBLIC_EXPONENT, {1, 0, 1}}})
+                           .Attributes(PrivateTemplate(CKA_SIGN))
+                           .Handle()
+                           .Handle());
   plan.learn = [](Client& after) {
     const CK_OBJECT_HANDLE public_key = after.remote().Word(6);
     const CK_OBJECT_HANDLE key = after.remote().Word(7);
     after.Track(public_key);
     after.Track(key);
-    return SecretsOfRsa({{}, {}, after.Value(key, CKA_PRIVATE_EXPONENT),
-                         after.Value(key, CKA_PRIME_1), after.Value(key, CKA_PRIME_2),
-                         after.Value(key, CKA_EXPONENT_1), after.Value(key, CKA_EXPONENT_2),
+    return SecretsOfRsa({{},
+                         {},
+                         after.Value(key, CKA_PRIVATE_EXPONENT),
+                         after.Value(key, CKA_PRIME_1),
+                         after.Value(key, CKA_PRIME_2),
+                         after.Value(key, CKA_EXPONENT_1),
+                         after.Value(key, CKA_EXPONENT_2),
                          after.Value(key, CKA_COEFFICIENT)});
   };
   return plan;
@@ -81,8 +85,8 @@ Plan Pbkdf2Plan(Client& client) {
   PreparedCall call("C_GenerateKey", AUDIT_SLOT(C_GenerateKey));
   const Bytes salt = RandomBytes(16);
   // CKZ_SALT_SPECIFIED 1, CKP_PKCS5_PBKD2_HMAC_SHA256 4.
-  const ck::Pbkd2Params2 params = {1, call.Place(salt), salt.size(), 100, 4, 0, 0,
-                                   call.Place(password), password.size()};
+  const ck::Pbkd2Params2 params = {1, call.Place(salt),     salt.size(),    100, 4, 0,
+                                   0, call.Place(password), password.size()};
   Template attributes = PrivateTemplate(CKA_SIGN);
   attributes.push_back(Ulong(CKA_CLASS, CKO_SECRET_KEY));
   attributes.push_back(Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET));
@@ -120,9 +124,8 @@ void AddGenerationScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   if (function == CKF_GENERATE_KEY_PAIR) {
     switch (mechanism) {
       case ck::kMontgomeryKeyPairGen:
-        add("X25519 key generation", [=](Client& client) {
-          return PairPlan(client, mechanism, KeyKind::kX25519, x25519);
-        });
+        add("X25519 key generation",
+            [=](Client& client) { return PairPlan(client, mechanism, KeyKind::kX25519, x25519); });
         break;
       case ck::kEdwardsKeyPairGen:
       case ck::kEddsa:  // an alias that p11tool uses
@@ -136,9 +139,8 @@ void AddGenerationScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
         });
         break;
       case CKM_EC_KEY_PAIR_GEN:
-        add("P-256 key generation", [=](Client& client) {
-          return PairPlan(client, mechanism, KeyKind::kP256, p256);
-        });
+        add("P-256 key generation",
+            [=](Client& client) { return PairPlan(client, mechanism, KeyKind::kP256, p256); });
         break;
       case CKM_RSA_PKCS_KEY_PAIR_GEN:
         add("RSA-2048 key generation", RsaPlan);
@@ -152,9 +154,9 @@ void AddGenerationScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   if (mechanism == CKM_GENERIC_SECRET_KEY_GEN || mechanism == CKM_AES_KEY_GEN || sha_key_gen ||
       mechanism == ck::kHkdfKeyGen || mechanism == ck::kChaCha20KeyGen) {
     const bool cipher = mechanism == CKM_AES_KEY_GEN || mechanism == ck::kChaCha20KeyGen;
-    const CK_ATTRIBUTE_TYPE use = cipher                             ? CKA_ENCRYPT
+    const CK_ATTRIBUTE_TYPE use = cipher                         ? CKA_ENCRYPT
                                   : mechanism == ck::kHkdfKeyGen ? CKA_DERIVE
-                                                                     : CKA_SIGN;
+                                                                 : CKA_SIGN;
     add(MechanismName(mechanism), [=](Client& client) {
       return SecretPlan(client, mechanism, use, mechanism != ck::kChaCha20KeyGen);
     });

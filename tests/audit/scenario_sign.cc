@@ -90,9 +90,8 @@ void AddMultiPart(Client& client, Plan* plan, const Bytes& data) {
                               .Number(client.session())
                               .DataAndLength(part));
   }
-  plan->calls.push_back(PreparedCall("C_SignFinal", AUDIT_SLOT(C_SignFinal))
-                            .Number(client.session())
-                            .Output(1024));
+  plan->calls.push_back(
+      PreparedCall("C_SignFinal", AUDIT_SLOT(C_SignFinal)).Number(client.session()).Output(1024));
 }
 
 Plan SymmetricPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool verify, bool parts) {
@@ -162,8 +161,8 @@ Plan RsaPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   Plan plan;
   plan.secrets = SecretsOfRsa(rsa);
   plan.calls.push_back(SignInit(client, mechanism, RsaParameter(mechanism), key));
-  plan.calls.push_back(Sign(
-      client, mechanism == CKM_RSA_PKCS_PSS ? Sha("SHA256", kMessage) : kMessage));
+  plan.calls.push_back(
+      Sign(client, mechanism == CKM_RSA_PKCS_PSS ? Sha("SHA256", kMessage) : kMessage));
   return plan;
 }
 
@@ -190,8 +189,7 @@ void AddSigningScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   if (mechanism == ck::kEddsa) {
     add("Ed25519 signing", [](Client& client) { return EddsaPlan(client, false); });
   } else if (mechanism >= CKM_ECDSA && mechanism <= CKM_ECDSA + 5) {
-    add("P-256 " + name + " signing",
-        [=](Client& client) { return EcdsaPlan(client, mechanism); });
+    add("P-256 " + name + " signing", [=](Client& client) { return EcdsaPlan(client, mechanism); });
   } else if (IsRsaSignature(mechanism)) {
     add("RSA-2048 " + name + " signing",
         [=](Client& client) { return RsaPlan(client, mechanism); });

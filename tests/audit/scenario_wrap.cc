@@ -80,8 +80,10 @@ WrappingPair MakeWrappingPair(Client& client, CK_MECHANISM_TYPE mechanism) {
   }
   if (mechanism == CKM_RSA_PKCS || mechanism == CKM_RSA_PKCS_OAEP) {
     const RsaKey rsa = NewRsa(2048);
-    return {CreatePublic(client, {Ulong(CKA_CLASS, CKO_PUBLIC_KEY), Ulong(CKA_KEY_TYPE, CKK_RSA),
-                                  Flag(CKA_TOKEN, false), Flag(CKA_WRAP, true),
+    return {CreatePublic(client, {Ulong(CKA_CLASS, CKO_PUBLIC_KEY),
+                                  Ulong(CKA_KEY_TYPE, CKK_RSA),
+                                  Flag(CKA_TOKEN, false),
+                                  Flag(CKA_WRAP, true),
                                   {CKA_MODULUS, rsa.modulus},
                                   {CKA_PUBLIC_EXPONENT, rsa.public_exponent}}),
             client.Create(client.ImportRsa(rsa)), SecretsOfRsa(rsa)};
@@ -127,15 +129,15 @@ Plan KemPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool encapsulate) {
   if (encapsulate) {
     const CK_OBJECT_HANDLE key =
         CreatePublicPoint(client, KeyKind::kX25519, pair.public_value, ck::kEncapsulate);
-    plan.calls.push_back(PreparedCall("C_EncapsulateKey", ck::kSlotEncapsulateKey)
-                             .Number(client.session())
-                             .Mechanism(mechanism, BytesOf(params))
-                             .Number(key)
-                             .Attributes({Ulong(CKA_CLASS, CKO_SECRET_KEY),
-                                          Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
-                                          Flag(CKA_TOKEN, false), Ulong(CKA_VALUE_LEN, 32)})
-                             .Output(64)
-                             .Handle());
+    plan.calls.push_back(
+        PreparedCall("C_EncapsulateKey", ck::kSlotEncapsulateKey)
+            .Number(client.session())
+            .Mechanism(mechanism, BytesOf(params))
+            .Number(key)
+            .Attributes({Ulong(CKA_CLASS, CKO_SECRET_KEY), Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
+                         Flag(CKA_TOKEN, false), Ulong(CKA_VALUE_LEN, 32)})
+            .Output(64)
+            .Handle());
     plan.learn = [pair](Client& after) {
       after.Track(after.remote().Word(7));
       const Bytes shared = X25519(pair.private_value, after.remote().Data(5, 32));
@@ -148,15 +150,15 @@ Plan KemPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool encapsulate) {
   const Bytes shared = X25519(pair.private_value, sender.public_value);
   plan.secrets = SecretsOfX25519("X25519 key", pair.private_value);
   Append(&plan.secrets, SecretsOfField25519("shared secret", shared));
-  plan.calls.push_back(PreparedCall("C_DecapsulateKey", ck::kSlotDecapsulateKey)
-                           .Number(client.session())
-                           .Mechanism(mechanism, BytesOf(params))
-                           .Number(key)
-                           .Attributes({Ulong(CKA_CLASS, CKO_SECRET_KEY),
-                                        Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
-                                        Flag(CKA_TOKEN, false), Ulong(CKA_VALUE_LEN, 32)})
-                           .DataAndLength(sender.public_value)
-                           .Handle());
+  plan.calls.push_back(
+      PreparedCall("C_DecapsulateKey", ck::kSlotDecapsulateKey)
+          .Number(client.session())
+          .Mechanism(mechanism, BytesOf(params))
+          .Number(key)
+          .Attributes({Ulong(CKA_CLASS, CKO_SECRET_KEY), Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
+                       Flag(CKA_TOKEN, false), Ulong(CKA_VALUE_LEN, 32)})
+          .DataAndLength(sender.public_value)
+          .Handle());
   plan.handle = 7;
   return plan;
 }
@@ -178,12 +180,10 @@ void AddWrappingScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   }
   if (mechanism != CKM_ECDH1_DERIVE) return;
   if (function == ck::kFlagEncapsulate) {
-    add("X25519 encapsulation",
-        [=](Client& client) { return KemPlan(client, mechanism, true); });
+    add("X25519 encapsulation", [=](Client& client) { return KemPlan(client, mechanism, true); });
   }
   if (function == ck::kFlagDecapsulate) {
-    add("X25519 decapsulation",
-        [=](Client& client) { return KemPlan(client, mechanism, false); });
+    add("X25519 decapsulation", [=](Client& client) { return KemPlan(client, mechanism, false); });
   }
 }
 

@@ -31,9 +31,9 @@ struct StepResult {
   uint64_t caller_rsp = 0;
   uint64_t steps = 0;
   uint64_t samples = 0;
-  bool sampled = false;          // not every instruction was stepped
-  uint64_t foreign_stack = 0;    // steps whose stack pointer was not on the ordinary stack
-  uint64_t register_windows = 0; // key words seen in registers
+  bool sampled = false;           // not every instruction was stepped
+  uint64_t foreign_stack = 0;     // steps whose stack pointer was not on the ordinary stack
+  uint64_t register_windows = 0;  // key words seen in registers
 };
 
 // StepThrough sends `call` and steps through it, `step` counting on from options of the caller.

@@ -23,7 +23,7 @@ class Symbols {
     std::string name;
   };
   struct File {
-    std::map<uint64_t, Function> functions;  // by virtual address
+    std::map<uint64_t, Function> functions;         // by virtual address
     std::vector<std::array<uint64_t, 3>> segments;  // file offset, size, virtual address
   };
   const File& Load(const std::string& path);

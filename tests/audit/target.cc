@@ -72,9 +72,7 @@ void WriteAll(int fd, const void* from, size_t size) {
   }
 }
 
-unsigned char* Arena() {
-  return reinterpret_cast<unsigned char*>(kArenaAddress);
-}
+unsigned char* Arena() { return reinterpret_cast<unsigned char*>(kArenaAddress); }
 
 // MapArena prefers memfd_secret, which keeps the caller's own buffers out of every look; without
 // it the audit leaves the arena's address range out.
@@ -110,9 +108,8 @@ __attribute__((noinline, noclone)) CK_RV CallBetweenStops(Function function, con
 }
 
 __attribute__((noinline, noclone, used)) void Gadget() {
-  asm volatile(
-      ".globl audit_syscall_gadget\naudit_syscall_gadget:\nsyscall\nint3" ::: "memory", "rax",
-      "rcx", "r11");
+  asm volatile(".globl audit_syscall_gadget\naudit_syscall_gadget:\nsyscall\nint3" ::
+                   : "memory", "rax", "rcx", "r11");
 }
 
 Function Find(uint64_t slot) {
@@ -139,9 +136,7 @@ Function Find(uint64_t slot) {
   return function;
 }
 
-void OnStormSignal(int) {
-  g_signals = g_signals + 1;
-}
+void OnStormSignal(int) { g_signals = g_signals + 1; }
 
 void UseAlternateStack() {
   stack_t stack = {};
@@ -303,9 +298,8 @@ int Main(int argc, char** argv) {
     return 2;
   }
   MapArena();
-  g_alternate_stack =
-      static_cast<unsigned char*>(mmap(nullptr, kAlternateStackSize, PROT_READ | PROT_WRITE,
-                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  g_alternate_stack = static_cast<unsigned char*>(mmap(
+      nullptr, kAlternateStackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (g_alternate_stack == MAP_FAILED) Die("mmap");
   UseAlternateStack();
   g_module = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
@@ -326,6 +320,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace secretmem::audit
 
-int main(int argc, char** argv) {
-  return secretmem::audit::Main(argc, argv);
-}
+int main(int argc, char** argv) { return secretmem::audit::Main(argc, argv); }
