@@ -1,0 +1,29 @@
+#include "pkcs11/entry.h"
+
+#include <pthread.h>
+
+#include "pkcs11/log.h"
+
+namespace secretmem {
+
+CallGuard::CallGuard() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old_state_); }
+
+CallGuard::~CallGuard() {
+  int ignored;
+  pthread_setcancelstate(old_state_, &ignored);
+}
+
+CK_RV Answer(const char* function, CK_RV code) {
+  if (code == CKR_DEVICE_MEMORY) {
+    LogError(
+        "%s: no secret memory or no disk space is left: raise RLIMIT_MEMLOCK (ulimit -l, "
+        "LimitMEMLOCK=) or make room for the token's file",
+        function);
+  }
+  if (code != CKR_OK && GetLogLevel() >= LogLevel::kDebug) {
+    LogDebug("%s: 0x%lx", function, code);
+  }
+  return code;
+}
+
+}  // namespace secretmem
