@@ -127,7 +127,8 @@ TEST_F(GetAttributeTest, UnalignedBuffer) {
 }
 
 TEST_F(GetAttributeTest, Handles) {
-  for (const CK_OBJECT_HANDLE object : {CK_OBJECT_HANDLE{0}, hidden_ + 1000, ~CK_OBJECT_HANDLE{0}}) {
+  for (const CK_OBJECT_HANDLE object :
+       {CK_OBJECT_HANDLE{0}, hidden_ + 1000, ~CK_OBJECT_HANDLE{0}}) {
     CK_BYTE byte = 0xee;
     CK_ATTRIBUTE attribute{CKA_TOKEN, &byte, 1};
     EXPECT_RV(CKR_OBJECT_HANDLE_INVALID, Get(object, &attribute, 1));
@@ -218,8 +219,8 @@ TEST_F(SetAttributeTest, OneWay) {
     CK_ATTRIBUTE_TYPE type;
     bool end;
   };
-  for (const Way way : {Way{CKA_SENSITIVE, true}, Way{CKA_EXTRACTABLE, false},
-                        Way{CKA_WRAP_WITH_TRUSTED, true}}) {
+  for (const Way way :
+       {Way{CKA_SENSITIVE, true}, Way{CKA_EXTRACTABLE, false}, Way{CKA_WRAP_WITH_TRUSTED, true}}) {
     for (const Template& kind :
          {SecretObject(Bytes(16, 1)), X25519PrivateKey(ReferenceRandom(32))}) {
       SCOPED_TRACE(way.type);

@@ -26,11 +26,10 @@ CK_MECHANISM* Mechanism(CK_MECHANISM_TYPE type) {
 
 }  // namespace
 
-#define CALL(name, ...)                                                                     \
-  Call {                                                                                    \
-    #name, []([[maybe_unused]] CK_SESSION_HANDLE s, [[maybe_unused]] CK_OBJECT_HANDLE o) {  \
-      return P11().name(__VA_ARGS__);                                                       \
-    }                                                                                       \
+#define CALL(name, ...)                                                                \
+  Call {                                                                               \
+#name, []([[maybe_unused]] CK_SESSION_HANDLE s,                                    \
+              [[maybe_unused]] CK_OBJECT_HANDLE o) { return P11().name(__VA_ARGS__); } \
   }
 
 std::vector<Call> SlotCalls() {

@@ -11,6 +11,8 @@
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace secretmem::conformance {
 namespace {
@@ -54,10 +56,12 @@ Differences ReadDifferences(const std::string& path) {
     if (!(words >> name) || name.starts_with('#')) continue;
     Difference difference{Ending::kFails, {}};
     std::getline(words >> std::ws, difference.reason);
-    constexpr std::string_view kCrashes = "crashes:";
-    if (difference.reason.starts_with(kCrashes)) {
-      difference.ending = Ending::kCrashes;
-      difference.reason.erase(0, kCrashes.size());
+    const std::pair<std::string_view, Ending> prefixes[] = {{"crashes:", Ending::kCrashes},
+                                                            {"races:", Ending::kRaces}};
+    for (const auto& [prefix, ending] : prefixes) {
+      if (!difference.reason.starts_with(prefix)) continue;
+      difference.ending = ending;
+      difference.reason.erase(0, prefix.size());
     }
     if (difference.reason.find_first_not_of(' ') == std::string::npos) {
       throw std::runtime_error(path + ": no reason given for " + name);
@@ -72,23 +76,23 @@ Differences ReadDifferences(const std::string& path) {
 
 int RunWithDifferences(const Differences& differences) {
   const std::string filter = GTEST_FLAG_GET(filter);
-  std::string without_crashes = filter + (filter.find('-') == std::string::npos ? "-" : "");
+  std::string together = filter + (filter.find('-') == std::string::npos ? "-" : "");
   for (const auto& [name, difference] : differences) {
-    if (difference.ending == Ending::kCrashes) without_crashes += ":" + name;
+    if (difference.ending != Ending::kFails) together += ":" + name;
   }
-  GTEST_FLAG_SET(filter, without_crashes);
+  GTEST_FLAG_SET(filter, together);
   [[maybe_unused]] const int status = RUN_ALL_TESTS();  // judged below, test by test
 
   int errors = 0;
   int passed = 0;
   int skipped = 0;
   int different = 0;
-  std::vector<std::string> crashing;
+  std::vector<std::string> apart;
   ForEachTest([&](const std::string& name, const testing::TestInfo& test) {
     const auto found = differences.find(name);
-    const bool crash = found != differences.end() && found->second.ending == Ending::kCrashes;
-    if (crash) crashing.push_back(name);
-    if (crash || !test.should_run()) return;
+    const bool alone = found != differences.end() && found->second.ending != Ending::kFails;
+    if (alone) apart.push_back(name);
+    if (alone || !test.should_run()) return;
     const testing::TestResult& result = *test.result();
     if (found != differences.end()) {
       if (result.Failed()) {
@@ -105,15 +109,14 @@ int RunWithDifferences(const Differences& differences) {
       ++(result.Skipped() ? skipped : passed);
     }
   });
-  for (const std::string& name : crashing) {
+  for (const std::string& name : apart) {
     // Only those that the user's own filter selects.
     GTEST_FLAG_SET(filter, filter);
     if (filter != "*" && filter != name) continue;
-    if (!PassesInChild(name)) {
+    if (!PassesInChild(name) || differences.at(name).ending == Ending::kRaces) {
       ++different;
     } else {
-      std::printf("UNEXPECTED: %s passed, though the list of differences says so\n",
-                  name.c_str());
+      std::printf("UNEXPECTED: %s passed, though the list of differences says so\n", name.c_str());
       ++errors;
     }
   }

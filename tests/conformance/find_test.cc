@@ -85,7 +85,8 @@ TEST_F(FindTest, Exhaustion) {
   Handles want;
   for (int i = 0; i < 23; ++i) want.push_back(Create(session_, DataObject("many")));
   std::ranges::sort(want);
-  for (const CK_ULONG room : {CK_ULONG{1}, CK_ULONG{5}, CK_ULONG{23}, CK_ULONG{24}, CK_ULONG{500}}) {
+  for (const CK_ULONG room :
+       {CK_ULONG{1}, CK_ULONG{5}, CK_ULONG{23}, CK_ULONG{24}, CK_ULONG{500}}) {
     ASSERT_RV(CKR_OK, Init(session_, Template().With(CKA_LABEL, "many")));
     Handles got;
     for (Handles piece = Next(session_, room); !piece.empty(); piece = Next(session_, room)) {

@@ -92,8 +92,8 @@ std::optional<CK_SLOT_ID> FindToken(std::string_view label) {
   const Bytes padded = PaddedLabel(label);
   for (const CK_SLOT_ID slot : Slots(true)) {
     CK_TOKEN_INFO info{};
-    if (P11().C_GetTokenInfo(slot, &info) == CKR_OK &&
-        (info.flags & CKF_TOKEN_INITIALIZED) != 0 && std::ranges::equal(padded, info.label)) {
+    if (P11().C_GetTokenInfo(slot, &info) == CKR_OK && (info.flags & CKF_TOKEN_INITIALIZED) != 0 &&
+        std::ranges::equal(padded, info.label)) {
       return slot;
     }
   }

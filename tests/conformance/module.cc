@@ -24,8 +24,8 @@ Options& GlobalOptions() {
 std::string LoadModule(const Options& options) {
   g_library = dlopen(options.module.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (g_library == nullptr) return dlerror();
-  auto get_list = reinterpret_cast<CK_RV (*)(CK_FUNCTION_LIST**)>(
-      dlsym(g_library, "C_GetFunctionList"));
+  auto get_list =
+      reinterpret_cast<CK_RV (*)(CK_FUNCTION_LIST**)>(dlsym(g_library, "C_GetFunctionList"));
   if (get_list == nullptr) return "no symbol C_GetFunctionList in " + options.module;
   if (get_list(&g_functions) != CKR_OK || g_functions == nullptr) {
     return "C_GetFunctionList failed in " + options.module;

@@ -123,9 +123,9 @@ TEST_F(ObjectTest, PrivateKey) {
   EXPECT_EQ(ReadBytes(session_, object, CKA_VALUE), value);
   EXPECT_TRUE(ReadBool(session_, object, CKA_DERIVE));
   EXPECT_TRUE(ReadBool(session_, object, CKA_EXTRACTABLE));
-  for (const CK_ATTRIBUTE_TYPE type : {CKA_LOCAL, CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE,
-                                       CKA_NEVER_EXTRACTABLE, CKA_ALWAYS_AUTHENTICATE,
-                                       CKA_WRAP_WITH_TRUSTED}) {
+  for (const CK_ATTRIBUTE_TYPE type :
+       {CKA_LOCAL, CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE,
+        CKA_ALWAYS_AUTHENTICATE, CKA_WRAP_WITH_TRUSTED}) {
     EXPECT_FALSE(ReadBool(session_, object, type)) << "0x" << std::hex << type;
   }
   EXPECT_EQ(ReadUlong(session_, object, CKA_KEY_GEN_MECHANISM), CK_UNAVAILABLE_INFORMATION);
@@ -184,9 +184,8 @@ TEST_F(ObjectTest, GenericSecret) {
   EXPECT_EQ(ReadUlong(session_, object, CKA_VALUE_LEN), secret_.size());
   EXPECT_EQ(ReadBytes(session_, object, CKA_VALUE), secret_);
   EXPECT_TRUE(ReadBool(session_, object, CKA_EXTRACTABLE));
-  for (const CK_ATTRIBUTE_TYPE type :
-       {CKA_LOCAL, CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE,
-        CKA_WRAP_WITH_TRUSTED, CKA_TRUSTED}) {
+  for (const CK_ATTRIBUTE_TYPE type : {CKA_LOCAL, CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE,
+                                       CKA_NEVER_EXTRACTABLE, CKA_WRAP_WITH_TRUSTED, CKA_TRUSTED}) {
     EXPECT_FALSE(ReadBool(session_, object, type)) << "0x" << std::hex << type;
   }
   EXPECT_EQ(ReadUlong(session_, object, CKA_KEY_GEN_MECHANISM), CK_UNAVAILABLE_INFORMATION);
@@ -201,8 +200,7 @@ TEST_F(ObjectTest, GenericSecretWithLength) {
 
 // §4.1.1 rule 4 and the tables' footnotes 2, 4, 6: attributes that only the library sets.
 TEST_F(ObjectTest, LibraryAttributes) {
-  for (const CK_ATTRIBUTE_TYPE type :
-       {CKA_LOCAL, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE}) {
+  for (const CK_ATTRIBUTE_TYPE type : {CKA_LOCAL, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE}) {
     EXPECT_RV_IN(TryCreate(X25519PrivateKey(ReferenceRandom(32)).With(type, true)),
                  CKR_ATTRIBUTE_READ_ONLY, CKR_TEMPLATE_INCONSISTENT)
         << "0x" << std::hex << type;
@@ -234,8 +232,8 @@ TEST_F(ObjectTest, UniqueId) {
 TEST_F(ObjectTest, Copy) {
   const CK_OBJECT_HANDLE object = Create(session_, SecretObject(secret_).With(CKA_LABEL, "one"));
   CK_OBJECT_HANDLE copy = 0;
-  ASSERT_RV(CKR_OK, Copy(session_, object,
-                         Template().With(CKA_LABEL, "two").With(CKA_TOKEN, true), copy));
+  ASSERT_RV(CKR_OK,
+            Copy(session_, object, Template().With(CKA_LABEL, "two").With(CKA_TOKEN, true), copy));
   EXPECT_NE(copy, object);
   EXPECT_EQ(ReadBytes(session_, copy, CKA_LABEL), ToBytes("two"));
   EXPECT_TRUE(ReadBool(session_, copy, CKA_TOKEN));
@@ -326,9 +324,10 @@ TEST_F(ObjectTest, SessionObjectsDieWithTheirSession) {
 
 TEST_F(ObjectTest, TokenObjectsPersist) {
   Create(session_, DataObject("public").With(CKA_TOKEN, true));
-  Create(session_,
-         SecretObject(secret_).With(CKA_LABEL, "private").With(CKA_TOKEN, true).With(CKA_PRIVATE,
-                                                                                     true));
+  Create(session_, SecretObject(secret_)
+                       .With(CKA_LABEL, "private")
+                       .With(CKA_TOKEN, true)
+                       .With(CKA_PRIVATE, true));
   ASSERT_NO_FATAL_FAILURE(Reinitialise());
   const CK_SESSION_HANDLE session = Open(kReadOnly);
   const auto found = FindAll(session, Template().With(CKA_LABEL, "public"));
@@ -368,8 +367,7 @@ TEST_F(ObjectTest, TokenPrivateKeyPersists) {
 
 // §2.4, §5.6.10: private objects go with the login: not found, and their handles invalid.
 TEST_F(ObjectTest, PrivateObjectsAndLogout) {
-  const CK_OBJECT_HANDLE session_object =
-      Create(session_, DataObject("s").With(CKA_PRIVATE, true));
+  const CK_OBJECT_HANDLE session_object = Create(session_, DataObject("s").With(CKA_PRIVATE, true));
   const CK_OBJECT_HANDLE token_object =
       Create(session_, DataObject("t").With(CKA_PRIVATE, true).With(CKA_TOKEN, true));
   const CK_OBJECT_HANDLE open = Create(session_, DataObject("p"));

@@ -59,8 +59,7 @@ Bytes ReferencePublicKey(const Bytes& private_key) {
 
 Bytes ReferenceX25519(const Bytes& private_key, const Bytes& peer) {
   const Key key = PrivateKey(private_key);
-  const Key other(
-      EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, peer.data(), peer.size()));
+  const Key other(EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, peer.data(), peer.size()));
   const Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free> context(EVP_PKEY_CTX_new(key.get(), nullptr));
   Bytes result(32);
   size_t length = result.size();
@@ -106,12 +105,13 @@ Certificate SelfSignedCertificate() {
             X509_set_issuer_name(x509, name) == 1 && X509_set_pubkey(x509, key.get()) == 1 &&
             X509_sign(x509, key.get(), EVP_sha256()) > 0,
         "certificate");
-  return {Encode([&](unsigned char** out) { return i2d_X509(x509, out); }),
-          Encode([&](unsigned char** out) { return i2d_X509_NAME(name, out); }),
-          Encode([&](unsigned char** out) { return i2d_X509_NAME(X509_get_issuer_name(x509), out); }),
-          Encode([&](unsigned char** out) {
-            return i2d_ASN1_INTEGER(X509_get0_serialNumber(x509), out);
-          })};
+  return {
+      Encode([&](unsigned char** out) { return i2d_X509(x509, out); }),
+      Encode([&](unsigned char** out) { return i2d_X509_NAME(name, out); }),
+      Encode([&](unsigned char** out) { return i2d_X509_NAME(X509_get_issuer_name(x509), out); }),
+      Encode([&](unsigned char** out) {
+        return i2d_ASN1_INTEGER(X509_get0_serialNumber(x509), out);
+      })};
 }
 
 }  // namespace secretmem::conformance

@@ -223,8 +223,7 @@ TEST_F(LoginTest, TokensAreApart) {
 class AccessTest : public TokenTest {
  protected:
   static CK_RV TryCreate(CK_SESSION_HANDLE session, bool token, bool is_private) {
-    Template object =
-        DataObject("access").With(CKA_TOKEN, token).With(CKA_PRIVATE, is_private);
+    Template object = DataObject("access").With(CKA_TOKEN, token).With(CKA_PRIVATE, is_private);
     CK_OBJECT_HANDLE handle = 0;
     return P11().C_CreateObject(session, object.data(), object.size(), &handle);
   }

@@ -169,10 +169,8 @@ TEST_F(InitPinTest, Lengths) {
 TEST_F(InitPinTest, NewPinKeepsObjects) {
   const CK_SESSION_HANDLE user = OpenAs(CKU_USER, UserPin());
   const Bytes value = FromHex("00112233445566778899aabbccddeeff");
-  Create(user, SecretObject(value)
-                   .With(CKA_TOKEN, true)
-                   .With(CKA_PRIVATE, true)
-                   .With(CKA_LABEL, "kept"));
+  Create(user,
+         SecretObject(value).With(CKA_TOKEN, true).With(CKA_PRIVATE, true).With(CKA_LABEL, "kept"));
   ASSERT_RV(CKR_OK, P11().C_CloseSession(user));
   const CK_SESSION_HANDLE so = OpenAs(CKU_SO, SoPin());
   ASSERT_RV(CKR_OK, InitPin(so, "a-new-user-pin"));
@@ -215,10 +213,8 @@ TEST_F(SetPinTest, User) {
 TEST_F(SetPinTest, KeepsObjects) {
   const CK_SESSION_HANDLE session = OpenAs(CKU_USER, UserPin());
   const Bytes value = FromHex("00112233445566778899aabbccddeeff");
-  Create(session, SecretObject(value)
-                      .With(CKA_TOKEN, true)
-                      .With(CKA_PRIVATE, true)
-                      .With(CKA_LABEL, "kept"));
+  Create(session,
+         SecretObject(value).With(CKA_TOKEN, true).With(CKA_PRIVATE, true).With(CKA_LABEL, "kept"));
   ASSERT_RV(CKR_OK, SetPin(session, UserPin(), "changed-pin"));
   ASSERT_NO_FATAL_FAILURE(Reinitialise());
   const CK_SESSION_HANDLE again = OpenAs(CKU_USER, "changed-pin");
