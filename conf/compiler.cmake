@@ -1,0 +1,32 @@
+# How our own code is compiled, and what the sanitizer presets add to everything.
+
+set(SECRETMEM_SANITIZE "" CACHE STRING
+  "Sanitizers for everything that is built: address,undefined or thread")
+
+# secretmem_options: what every target of ours compiles with; third-party code does not.
+add_library(secretmem_options INTERFACE)
+target_include_directories(secretmem_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(secretmem_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wconversion;-Wnon-virtual-dtor;-Werror>)
+
+# secretmem_hardening: what every object that may end up in the module compiles with.
+add_library(secretmem_hardening INTERFACE)
+if(SECRETMEM_SANITIZE)
+  target_compile_options(secretmem_hardening INTERFACE -fno-omit-frame-pointer)
+  string(REPLACE "," ";" sanitizers "${SECRETMEM_SANITIZE}")
+  # The undefined-behaviour checks are for our code; a library's are its own business.
+  list(REMOVE_ITEM sanitizers undefined)
+  if(sanitizers)
+    add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${sanitizers}>)
+  endif()
+  add_link_options(-fsanitize=${SECRETMEM_SANITIZE})
+  if(SECRETMEM_SANITIZE MATCHES "undefined")
+    target_compile_options(secretmem_options INTERFACE
+      $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=undefined;-fno-sanitize-recover=undefined>)
+  endif()
+else()
+  target_compile_options(secretmem_hardening INTERFACE
+    $<$<COMPILE_LANGUAGE:C,CXX>:-fstack-protector-strong>
+    $<$<AND:$<CONFIG:RelWithDebInfo,Release>,$<COMPILE_LANGUAGE:C,CXX>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=2>)
+endif()
+target_link_libraries(secretmem_options INTERFACE secretmem_hardening)

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "mechanisms/mechanism.h"
+
+namespace secretmem {
+
+// KeyFamily knows what a key type's values look like: it takes key material in from a template
+// (C_CreateObject, C_UnwrapKey), checks it and brings it into the one form that is stored.
+//
+// The functions answer with CKR_TEMPLATE_INCOMPLETE, CKR_ATTRIBUTE_VALUE_INVALID,
+// CKR_DOMAIN_PARAMS_INVALID, CKR_CURVE_NOT_SUPPORTED or a vault's failure.
+struct KeyFamily {
+  CK_KEY_TYPE key_type;
+  // Null where the key type has no such class.
+  CkResult<AttributeValues> (*import_public)(const AttributeSource& given) = nullptr;
+  CkResult<NewKey> (*import_private)(const AttributeSource& given) = nullptr;
+  CkResult<NewKey> (*import_secret)(const AttributeSource& given) = nullptr;
+};
+
+// FindKeyFamily returns the family of |key_type|, or null for one that this module does not have.
+const KeyFamily* FindKeyFamily(CK_KEY_TYPE key_type);
+
+}  // namespace secretmem

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "mechanisms/cryptoki.h"
+#include "mechanisms/result.h"
+#include "vault/vault.h"
+
+namespace secretmem {
+
+// AttributeSource is how mechanisms see attributes, whether they lie in a client's template or in
+// an object.
+class AttributeSource {
+ public:
+  virtual ~AttributeSource() = default;
+
+  // Get returns the value's bytes, valid as long as the source is, or nothing.
+  virtual std::optional<std::span<const uint8_t>> Get(CK_ATTRIBUTE_TYPE type) const = 0;
+};
+
+// Key is a key as a mechanism sees it. |secret| is null for public keys.
+struct Key {
+  CK_OBJECT_CLASS object_class;
+  CK_KEY_TYPE key_type;
+  const AttributeSource& attributes;
+  const Vault* secret;
+};
+
+// AttributeValue is an attribute that the mechanism determines, never a secret one.
+struct AttributeValue {
+  CK_ATTRIBUTE_TYPE type;
+  std::vector<uint8_t> value;
+
+  friend bool operator==(const AttributeValue&, const AttributeValue&) = default;
+};
+using AttributeValues = std::vector<AttributeValue>;
+
+// NewKey and NewKeyPair are keys that no object owns yet. Their attributes replace those of the
+// same type in the client's template.
+struct NewKey {
+  Vault secret;
+  AttributeValues attributes;
+};
+
+struct NewKeyPair {
+  Vault secret;
+  AttributeValues public_attributes;
+  AttributeValues private_attributes;
+};
+
+// Parameter is CK_MECHANISM's pParameter and ulParameterLen, in the client's memory.
+using Parameter = std::span<const uint8_t>;
+
+// ReadParameter copies the structure T out of the client's memory, which need not be aligned.
+// CKR_MECHANISM_PARAM_INVALID if the length is another.
+template <class T>
+CkResult<T> ReadParameter(Parameter parameter) {
+  T value;
+  if (parameter.size() != sizeof(T)) return Refuse(CKR_MECHANISM_PARAM_INVALID);
+  memcpy(&value, parameter.data(), sizeof(T));
+  return value;
+}
+
+// ParameterBytes is a pointer and length inside a parameter structure. CKR_MECHANISM_PARAM_INVALID
+// for a null pointer with a length, or one beyond 1 MiB, which no mechanism has a use for.
+CkResult<std::span<const uint8_t>> ParameterBytes(const void* pointer, CK_ULONG length);
+
+// SecretRequest is the secret key that a template asks for. |length| in bytes, if given.
+struct SecretRequest {
+  CK_KEY_TYPE key_type;
+  std::optional<CK_ULONG> length;
+};
+
+// Mechanism is one row: what C_GetMechanismInfo tells, and the functions behind it, null where the
+// mechanism has no such use. The functions hold no lock, and touch secrets in borrows only.
+struct Mechanism {
+  CK_MECHANISM_TYPE type;
+  CK_MECHANISM_INFO info;
+
+  // The key type that the mechanism generates.
+  CK_KEY_TYPE generated_type = CK_UNAVAILABLE_INFORMATION;
+  CkResult<NewKey> (*generate_key)(Parameter, const SecretRequest&) = nullptr;
+
+  // |wanted|: the public key's template, where the domain parameters are.
+  CkResult<NewKeyPair> (*generate_key_pair)(Parameter, const AttributeSource& wanted) = nullptr;
+
+  CkResult<NewKey> (*derive)(Parameter, const Key& base, const SecretRequest&) = nullptr;
+};
+
+// AllMechanisms is the table, ascending by type.
+std::span<const Mechanism> AllMechanisms();
+
+// FindMechanism returns the row of |type|, or null.
+const Mechanism* FindMechanism(CK_MECHANISM_TYPE type);
+
+}  // namespace secretmem

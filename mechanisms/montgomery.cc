@@ -1,0 +1,119 @@
+#include "mechanisms/montgomery.h"
+
+#include <openssl/bytestring.h>
+#include <openssl/curve25519.h>
+
+#include <algorithm>
+
+namespace secretmem {
+namespace {
+
+constexpr uint8_t kIdX25519[] = {0x06, 0x03, 0x2b, 0x65, 0x6e};
+
+// Further forms that clients send for the same curve.
+constexpr uint8_t kName[] = {0x13, 0x0a, 'c', 'u', 'r', 'v', 'e', '2', '5', '5', '1', '9'};
+// pkcs11-tool 0.23 to 0.25: the length is one too large.
+constexpr uint8_t kMiscountedName[] = {0x13, 0x0b, 'c', 'u', 'r', 'v',
+                                       'e',  '2',  '5', '5', '1', '9'};
+// 1.3.6.1.4.1.3029.1.5.1, the OID before RFC 8410.
+constexpr uint8_t kOldOid[] = {0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04,
+                               0x01, 0x97, 0x55, 0x01, 0x05, 0x01};
+// NSS's own.
+constexpr uint8_t kNssOid[] = {0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01};
+
+bool IsParams(std::span<const uint8_t> params) {
+  for (const std::span<const uint8_t> form :
+       {std::span<const uint8_t>(kIdX25519), std::span<const uint8_t>(kName),
+        std::span<const uint8_t>(kMiscountedName), std::span<const uint8_t>(kOldOid),
+        std::span<const uint8_t>(kNssOid)}) {
+    if (std::ranges::equal(params, form)) return true;
+  }
+  return false;
+}
+
+// Two clients take a raw key that begins like a short DER OCTET STRING for DER.
+bool LooksLikeDer(const X25519PublicKey& key) { return key[0] == 0x04 && key[1] <= 0x1e; }
+
+std::vector<uint8_t> Bytes(std::span<const uint8_t> bytes) { return {bytes.begin(), bytes.end()}; }
+
+}  // namespace
+
+CkResult<std::vector<uint8_t>> CheckMontgomeryParams(std::span<const uint8_t> params) {
+  if (IsParams(params)) return Bytes(kIdX25519);
+  CBS input, value;
+  CBS_init(&input, params.data(), params.size());
+  unsigned tag;
+  if (!CBS_get_any_asn1(&input, &value, &tag) || CBS_len(&input) != 0 || CBS_len(&value) == 0 ||
+      (tag != CBS_ASN1_OBJECT && tag != CBS_ASN1_PRINTABLESTRING)) {
+    return Refuse(CKR_DOMAIN_PARAMS_INVALID);
+  }
+  // Each arc of an OID ends with a byte without the continuation bit.
+  if (tag == CBS_ASN1_OBJECT && (CBS_data(&value)[CBS_len(&value) - 1] & 0x80) != 0) {
+    return Refuse(CKR_DOMAIN_PARAMS_INVALID);
+  }
+  return Refuse(CKR_CURVE_NOT_SUPPORTED);
+}
+
+std::optional<X25519PublicKey> ParseX25519Point(std::span<const uint8_t> point) {
+  constexpr uint8_t kOctetString[] = {0x04, kX25519Bytes};
+  constexpr uint8_t kBitString[] = {0x03, kX25519Bytes + 1, 0x00};
+  size_t skip = 0;
+  if (point.size() == kX25519Bytes + sizeof(kOctetString)) {
+    if (!std::ranges::equal(point.first(sizeof(kOctetString)), kOctetString)) return {};
+    skip = sizeof(kOctetString);
+  } else if (point.size() == kX25519Bytes + sizeof(kBitString)) {
+    if (!std::ranges::equal(point.first(sizeof(kBitString)), kBitString)) return {};
+    skip = sizeof(kBitString);
+  } else if (point.size() != kX25519Bytes) {
+    return {};
+  }
+  X25519PublicKey key;
+  std::ranges::copy(point.subspan(skip), key.begin());
+  return key;
+}
+
+CkResult<NewKeyPair> GenerateMontgomery(Parameter parameter, const AttributeSource& wanted) {
+  if (!parameter.empty()) return Refuse(CKR_MECHANISM_PARAM_INVALID);
+  const auto params = wanted.Get(CKA_EC_PARAMS);
+  if (!params) return Refuse(CKR_TEMPLATE_INCOMPLETE);
+  auto stored = CheckMontgomeryParams(*params);
+  if (!stored) return Refuse(stored.error());
+
+  auto secret = ToCk(Vault::New(kX25519Bytes));
+  if (!secret) return Refuse(secret.error());
+  X25519PublicKey public_key;
+  const auto generated = secret->WriteSecret<kX25519Bytes>([&](WritableSecretView<32> key) {
+    do {
+      X25519_keypair(public_key.data(), key.data());
+    } while (LooksLikeDer(public_key));
+  });
+  if (!generated) return Refuse(RvOf(generated.error()));
+  return NewKeyPair{std::move(*secret),
+                    {{CKA_EC_PARAMS, *stored}, {CKA_EC_POINT, Bytes(public_key)}},
+                    {{CKA_EC_PARAMS, *stored}}};
+}
+
+CkResult<AttributeValues> ImportMontgomeryPublic(const AttributeSource& given) {
+  const auto params = given.Get(CKA_EC_PARAMS);
+  const auto point = given.Get(CKA_EC_POINT);
+  if (!params || !point) return Refuse(CKR_TEMPLATE_INCOMPLETE);
+  auto stored = CheckMontgomeryParams(*params);
+  if (!stored) return Refuse(stored.error());
+  const auto key = ParseX25519Point(*point);
+  if (!key) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+  return AttributeValues{{CKA_EC_PARAMS, std::move(*stored)}, {CKA_EC_POINT, Bytes(*key)}};
+}
+
+CkResult<NewKey> ImportMontgomeryPrivate(const AttributeSource& given) {
+  const auto params = given.Get(CKA_EC_PARAMS);
+  const auto value = given.Get(CKA_VALUE);
+  if (!params || !value) return Refuse(CKR_TEMPLATE_INCOMPLETE);
+  auto stored = CheckMontgomeryParams(*params);
+  if (!stored) return Refuse(stored.error());
+  if (value->size() != kX25519Bytes) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+  auto secret = ToCk(Vault::CopyOf(*value));
+  if (!secret) return Refuse(secret.error());
+  return NewKey{std::move(*secret), {{CKA_EC_PARAMS, std::move(*stored)}}};
+}
+
+}  // namespace secretmem

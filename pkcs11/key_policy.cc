@@ -1,0 +1,35 @@
+#include "pkcs11/key_policy.h"
+
+#include <cstring>
+
+namespace secretmem {
+namespace {
+
+// An empty list, the default, allows every mechanism.
+bool IsAllowed(const Object& object, CK_MECHANISM_TYPE mechanism) {
+  const auto allowed = object.attributes.Get(CKA_ALLOWED_MECHANISMS);
+  if (!allowed || allowed->empty()) return true;
+  for (size_t i = 0; i + sizeof(mechanism) <= allowed->size(); i += sizeof(mechanism)) {
+    if (memcmp(allowed->data() + i, &mechanism, sizeof(mechanism)) == 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+CkResult<PermittedKey> PermittedKey::Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE usage,
+                                            CK_MECHANISM_TYPE mechanism) {
+  if (object == nullptr) return Refuse(CKR_KEY_HANDLE_INVALID);
+  if (object->key_type() == CK_UNAVAILABLE_INFORMATION) return Refuse(CKR_KEY_HANDLE_INVALID);
+  if (!IsAllowed(*object, mechanism)) return Refuse(CKR_MECHANISM_INVALID);
+  if (!object->Is(usage)) return Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED);
+  const Vault* vault = nullptr;
+  if (object->secret != nullptr) {
+    const auto opened = object->secret->Open();
+    if (!opened) return Refuse(opened.error());
+    vault = *opened;
+  }
+  return PermittedKey(std::move(object), vault);
+}
+
+}  // namespace secretmem

@@ -1,0 +1,130 @@
+// Key management functions, PKCS#11 3.2, 5.18.
+
+#include <cstring>
+
+#include "mechanisms/mechanism.h"
+#include "pkcs11/entry.h"
+#include "pkcs11/key_policy.h"
+#include "pkcs11/object_factory.h"
+
+using namespace secretmem;
+
+namespace {
+
+// Chosen is the row of a CK_MECHANISM and its parameter.
+struct Chosen {
+  const Mechanism& row;
+  Parameter parameter;
+};
+
+CkResult<Chosen> Choose(const CK_MECHANISM* given) {
+  if (given == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
+  CK_MECHANISM mechanism;
+  memcpy(&mechanism, given, sizeof(mechanism));
+  const Mechanism* row = FindMechanism(mechanism.mechanism);
+  if (row == nullptr) return Refuse(CKR_MECHANISM_INVALID);
+  const auto parameter = ParameterBytes(mechanism.pParameter, mechanism.ulParameterLen);
+  if (!parameter) return Refuse(parameter.error());
+  return Chosen{*row, *parameter};
+}
+
+SecretRequest RequestOf(const Object& object) {
+  return {object.key_type(), object.attributes.GetUlong(CKA_VALUE_LEN)};
+}
+
+// EnrolKey completes a planned key with what a mechanism made.
+CkStatus EnrolKey(Session& session, const Blueprint& plan, NewKey key, CK_OBJECT_HANDLE* handle) {
+  Apply(*plan.object, key.attributes);
+  plan.object->secret = std::make_shared<KeySecret>(std::move(key.secret));
+  const auto handles = Enrol(session, {plan.object});
+  if (!handles) return Refuse(handles.error());
+  *handle = handles->front();
+  return {};
+}
+
+}  // namespace
+
+CK_RV C_GenerateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
+                    CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount, CK_OBJECT_HANDLE_PTR phKey) {
+  return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if (phKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
+    const auto chosen = Choose(pMechanism);
+    if (!chosen) return Refuse(chosen.error());
+    if (chosen->row.generate_key == nullptr) return Refuse(CKR_MECHANISM_INVALID);
+    const auto plan = Plan(pTemplate, ulCount,
+                           {.origin = Origin::kGenerateSecret,
+                            .caller = session.caller(),
+                            .object_class = CKO_SECRET_KEY,
+                            .key_type = chosen->row.generated_type,
+                            .mechanism = chosen->row.type});
+    if (!plan) return Refuse(plan.error());
+    auto key = chosen->row.generate_key(chosen->parameter, RequestOf(*plan->object));
+    if (!key) return Refuse(key.error());
+    return EnrolKey(session, *plan, std::move(*key), phKey);
+  });
+}
+
+CK_RV C_GenerateKeyPair(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
+                        CK_ATTRIBUTE_PTR pPublicKeyTemplate, CK_ULONG ulPublicKeyAttributeCount,
+                        CK_ATTRIBUTE_PTR pPrivateKeyTemplate, CK_ULONG ulPrivateKeyAttributeCount,
+                        CK_OBJECT_HANDLE_PTR phPublicKey, CK_OBJECT_HANDLE_PTR phPrivateKey) {
+  return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if (phPublicKey == nullptr || phPrivateKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
+    const auto chosen = Choose(pMechanism);
+    if (!chosen) return Refuse(chosen.error());
+    const Mechanism& row = chosen->row;
+    if (row.generate_key_pair == nullptr) return Refuse(CKR_MECHANISM_INVALID);
+    const auto plan_for = [&](Origin origin, CK_OBJECT_CLASS object_class, CK_ATTRIBUTE* attributes,
+                              CK_ULONG count) {
+      return Plan(attributes, count,
+                  {.origin = origin,
+                   .caller = session.caller(),
+                   .object_class = object_class,
+                   .key_type = row.generated_type,
+                   .mechanism = row.type});
+    };
+    const auto public_plan = plan_for(Origin::kGeneratePublic, CKO_PUBLIC_KEY, pPublicKeyTemplate,
+                                      ulPublicKeyAttributeCount);
+    if (!public_plan) return Refuse(public_plan.error());
+    const auto private_plan = plan_for(Origin::kGeneratePrivate, CKO_PRIVATE_KEY,
+                                       pPrivateKeyTemplate, ulPrivateKeyAttributeCount);
+    if (!private_plan) return Refuse(private_plan.error());
+    auto pair = row.generate_key_pair(chosen->parameter, *public_plan->object);
+    if (!pair) return Refuse(pair.error());
+    Apply(*public_plan->object, pair->public_attributes);
+    Apply(*private_plan->object, pair->private_attributes);
+    private_plan->object->secret = std::make_shared<KeySecret>(std::move(pair->secret));
+    const auto handles = Enrol(session, {public_plan->object, private_plan->object});
+    if (!handles) return Refuse(handles.error());
+    *phPublicKey = (*handles)[0];
+    *phPrivateKey = (*handles)[1];
+    return {};
+  });
+}
+
+CK_RV C_DeriveKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
+                  CK_OBJECT_HANDLE hBaseKey, CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount,
+                  CK_OBJECT_HANDLE_PTR phKey) {
+  return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if (phKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
+    const auto chosen = Choose(pMechanism);
+    if (!chosen) return Refuse(chosen.error());
+    if (chosen->row.derive == nullptr) return Refuse(CKR_MECHANISM_INVALID);
+    const auto base =
+        PermittedKey::Permit(session.token->Find(hBaseKey), CKA_DERIVE, chosen->row.type);
+    if (!base) return Refuse(base.error());
+    const AttributeSet& traits = base->object().attributes;
+    const auto imposed = traits.GetTemplate(CKA_DERIVE_TEMPLATE);
+    const auto plan = Plan(pTemplate, ulAttributeCount,
+                           {.origin = Origin::kDerive,
+                            .caller = session.caller(),
+                            .object_class = CKO_SECRET_KEY,
+                            .default_key_type = CKK_GENERIC_SECRET,
+                            .base = BaseKey::Of(traits),
+                            .imposed = imposed ? &*imposed : nullptr});
+    if (!plan) return Refuse(plan.error());
+    auto key = chosen->row.derive(chosen->parameter, base->key(), RequestOf(*plan->object));
+    if (!key) return Refuse(key.error());
+    return EnrolKey(session, *plan, std::move(*key), phKey);
+  });
+}

@@ -1,0 +1,207 @@
+#include "pkcs11/module.h"
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+
+#include "pkcs11/log.h"
+
+namespace secretmem {
+namespace {
+
+// Across C_Finalize and C_Initialize, too, no handle comes twice.
+std::atomic<CK_SESSION_HANDLE> g_next_session{1};
+
+// The slot number is the first four hexadecimal digits of the serial number, which is the file's
+// name: it can be told without opening the file, and is the same in every process.
+std::optional<CK_SLOT_ID> SlotOfPath(const std::string& path) {
+  const size_t name = path.rfind('/') + 1;
+  constexpr size_t kDigits = 4;
+  if (path.size() - name < kDigits) return std::nullopt;
+  CK_SLOT_ID id = 0;
+  const char* end = path.data() + name + kDigits;
+  const auto [stop, error] = std::from_chars(path.data() + name, end, id, 16);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return id;
+}
+
+CK_SLOT_ID SmallestFree(const std::vector<Slot>& slots) {
+  CK_SLOT_ID id = 0;
+  while (std::ranges::contains(slots, id, &Slot::id)) ++id;
+  return id;
+}
+
+}  // namespace
+
+bool Session::Own(CK_OBJECT_HANDLE handle) {
+  const std::lock_guard lock(mutex);
+  if (closed_) return false;
+  owned_.insert(handle);
+  return true;
+}
+
+void Session::Close() {
+  std::unordered_set<CK_OBJECT_HANDLE> owned;
+  {
+    const std::lock_guard lock(mutex);
+    if (closed_) return;
+    closed_ = true;
+    owned.swap(owned_);
+    search.reset();
+  }
+  for (const CK_OBJECT_HANDLE handle : owned) token->Forget(handle);
+  token->SessionClosed(read_write());
+}
+
+Module::~Module() { CloseEverything(); }
+
+void Module::CloseEverything() {
+  std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> closing;
+  {
+    const std::unique_lock lock(sessions_mutex_);
+    closing.swap(sessions_);
+  }
+  for (const auto& [handle, session] : closing) session->Close();
+}
+
+CkStatus Module::ScanLocked() {
+  const auto listed = [&] {
+    const ForkGuard guard;
+    return ListTokenFiles(config_.tokens_directory);
+  }();
+  if (!listed) return Refuse(RvOfStoreError(listed.error()));
+  std::vector<std::string> paths = *listed;
+  std::vector<Slot> slots;
+  CK_SLOT_ID empty = CK_UNAVAILABLE_INFORMATION;
+  for (Slot& slot : slots_) {
+    if (slot.path.empty()) {
+      empty = slot.id;
+    } else if (const auto there = std::ranges::find(paths, slot.path); there != paths.end()) {
+      paths.erase(there);
+      slots.push_back(std::move(slot));
+    }
+  }
+  for (std::string& path : paths) {
+    auto id = SlotOfPath(path);
+    if (!id || std::ranges::contains(slots, *id, &Slot::id)) id = SmallestFree(slots);
+    slots.push_back({*id, std::move(path), nullptr});
+  }
+  std::ranges::sort(slots, {}, &Slot::id);
+  if (empty == CK_UNAVAILABLE_INFORMATION || std::ranges::contains(slots, empty, &Slot::id)) {
+    empty = SmallestFree(slots);
+  }
+  slots.push_back({empty, {}, nullptr});
+  slots_ = std::move(slots);
+  scanned_ = true;
+  return {};
+}
+
+CkResult<std::vector<CK_SLOT_ID>> Module::Slots(bool refresh) {
+  const std::lock_guard lock(slots_mutex_);
+  if (refresh || !scanned_) {
+    if (auto scanned = ScanLocked(); !scanned) return Refuse(scanned.error());
+  }
+  std::vector<CK_SLOT_ID> ids;
+  for (const Slot& slot : slots_) ids.push_back(slot.id);
+  return ids;
+}
+
+Slot* Module::FindSlotLocked(CK_SLOT_ID id) {
+  if (!scanned_ && !ScanLocked()) return nullptr;
+  const auto found = std::ranges::find(slots_, id, &Slot::id);
+  return found == slots_.end() ? nullptr : &*found;
+}
+
+CkResult<bool> Module::HasToken(CK_SLOT_ID id) {
+  const std::lock_guard lock(slots_mutex_);
+  const Slot* slot = FindSlotLocked(id);
+  if (slot == nullptr) return Refuse(CKR_SLOT_ID_INVALID);
+  return !slot->path.empty();
+}
+
+CkResult<std::shared_ptr<Token>> Module::TokenAt(CK_SLOT_ID id, bool may_be_missing) {
+  const std::lock_guard lock(slots_mutex_);
+  Slot* slot = FindSlotLocked(id);
+  if (slot == nullptr) return Refuse(CKR_SLOT_ID_INVALID);
+  if (slot->path.empty()) {
+    if (may_be_missing) return nullptr;
+    return Refuse(CKR_TOKEN_NOT_RECOGNIZED);
+  }
+  if (slot->token == nullptr) {
+    auto opened = Token::Open(config_, slot->path);
+    if (!opened) return Refuse(opened.error());
+    slot->token = std::move(*opened);
+  }
+  return slot->token;
+}
+
+CkStatus Module::InitToken(CK_SLOT_ID id, Pin so_pin, const std::array<uint8_t, 32>& label) {
+  const auto token = TokenAt(id, /*may_be_missing=*/true);
+  if (!token) return Refuse(token.error());
+  if (*token != nullptr) return (*token)->Reinitialise(so_pin, label);
+  auto created = Token::Create(config_, id, so_pin, label);
+  if (!created) return Refuse(created.error());
+  const std::lock_guard lock(slots_mutex_);
+  Slot* slot = FindSlotLocked(id);
+  // The other of two threads that were told to make a token in the same slot was faster; this one's
+  // gets a slot of its own at the next scan.
+  if (slot == nullptr || !slot->path.empty()) return Refuse(CKR_FUNCTION_FAILED);
+  slot->path = (*created)->path();
+  slot->token = std::move(*created);
+  // A new slot without a token comes at the next scan, when the client asks for the list again.
+  return {};
+}
+
+CkResult<CK_SESSION_HANDLE> Module::OpenSession(CK_SLOT_ID slot, CK_FLAGS flags) {
+  const auto token = TokenAt(slot);
+  if (!token) return Refuse(token.error());
+  if (auto there = (*token)->Check(); !there) return Refuse(there.error());
+  auto session = std::make_shared<Session>(slot, *token, flags);
+  if (auto opened = (*token)->SessionOpened(session->read_write()); !opened) {
+    return Refuse(opened.error());
+  }
+  const CK_SESSION_HANDLE handle = g_next_session++;
+  const std::unique_lock lock(sessions_mutex_);
+  sessions_.emplace_hint(sessions_.end(), handle, std::move(session));
+  return handle;
+}
+
+CkStatus Module::CloseSession(CK_SESSION_HANDLE handle) {
+  std::shared_ptr<Session> session;
+  {
+    const std::unique_lock lock(sessions_mutex_);
+    const auto found = sessions_.find(handle);
+    if (found == sessions_.end()) return Refuse(CKR_SESSION_HANDLE_INVALID);
+    session = std::move(found->second);
+    sessions_.erase(found);
+  }
+  session->Close();
+  return {};
+}
+
+CkStatus Module::CloseAllSessions(CK_SLOT_ID slot) {
+  if (auto known = HasToken(slot); !known) return Refuse(known.error());
+  std::vector<std::shared_ptr<Session>> closing;
+  {
+    const std::unique_lock lock(sessions_mutex_);
+    for (auto it = sessions_.begin(); it != sessions_.end();) {
+      if (it->second->slot == slot) {
+        closing.push_back(std::move(it->second));
+        it = sessions_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  }
+  for (const auto& session : closing) session->Close();
+  return {};
+}
+
+CkResult<std::shared_ptr<Session>> Module::FindSession(CK_SESSION_HANDLE handle) {
+  const std::shared_lock lock(sessions_mutex_);
+  const auto found = sessions_.find(handle);
+  if (found == sessions_.end()) return Refuse(CKR_SESSION_HANDLE_INVALID);
+  return found->second;
+}
+
+}  // namespace secretmem

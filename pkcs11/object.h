@@ -1,0 +1,69 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "mechanisms/mechanism.h"
+#include "pkcs11/attribute_set.h"
+#include "pkcs11/token_store.h"
+#include "vault/vault.h"
+
+namespace secretmem {
+
+// KeySecret is the secret part of a key: a vault, or sealed bytes that become one at the first use.
+// It is shared by all versions of an object, and by copies with the same bytes.
+class KeySecret {
+ public:
+  explicit KeySecret(Vault vault);
+
+  // |associated| is what the sealed bytes are bound to, |sealing_key| opens them.
+  KeySecret(std::vector<uint8_t> sealed, std::vector<uint8_t> associated,
+            std::shared_ptr<const Vault> sealing_key);
+
+  // Open returns the vault, which lives as long as this does. CKR_DEVICE_ERROR if the sealed bytes
+  // do not verify; a vault's failures. No lock is held while it unseals.
+  CkResult<const Vault*> Open();
+
+ private:
+  std::mutex mutex_;
+  std::unique_ptr<const Vault> vault_;  // under |mutex_|
+  std::vector<uint8_t> sealed_;
+  std::vector<uint8_t> associated_;
+  std::shared_ptr<const Vault> sealing_key_;
+};
+
+// Object is one PKCS#11 object. Once it is in a table it never changes: C_SetAttributeValue puts
+// another in its place.
+struct Object : AttributeSource {
+  AttributeSet attributes;
+  std::shared_ptr<KeySecret> secret;  // null where there is none
+
+  ObjectUid uid{};
+  // Where it lies in the token's file; 0 for session objects.
+  int64_t row = 0;
+  uint64_t version = 0;
+
+  std::optional<std::span<const uint8_t>> Get(CK_ATTRIBUTE_TYPE type) const override {
+    return attributes.Get(type);
+  }
+  bool Is(CK_ATTRIBUTE_TYPE flag) const { return attributes.GetBool(flag).value_or(false); }
+  CK_OBJECT_CLASS object_class() const {
+    return attributes.GetUlong(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);
+  }
+  CK_KEY_TYPE key_type() const {
+    return attributes.GetUlong(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION);
+  }
+};
+
+using ObjectPtr = std::shared_ptr<const Object>;
+
+// UniqueId is CKA_UNIQUE_ID's value, the uid as a UUID's 36 characters.
+std::vector<uint8_t> UniqueId(const ObjectUid& uid);
+
+// NewObjectUid draws one.
+CkResult<ObjectUid> NewObjectUid();
+
+}  // namespace secretmem

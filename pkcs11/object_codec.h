@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+
+#include "pkcs11/object.h"
+#include "pkcs11/token_store.h"
+
+namespace secretmem {
+
+// SealingKeys are the keys derived from a token key, or from the key that lies in the store itself
+// for keys with CKA_PRIVATE false.
+struct SealingKeys {
+  Vault base;  // the token key
+  std::shared_ptr<const Vault> attributes;
+  std::shared_ptr<const Vault> secrets;
+  std::shared_ptr<const Vault> index;
+
+  static CkResult<std::shared_ptr<const SealingKeys>> From(Vault base);
+};
+
+// RowKind is ObjectRow::kind.
+enum class RowKind : uint8_t {
+  // No secret, CKA_PRIVATE false: attributes in the clear, and their SHA-256 against damage.
+  kPublic = 0,
+  // A key with CKA_PRIVATE false: attributes in the clear, the secret sealed under the store's own
+  // key with the attributes bound to it.
+  kStoreSealed = 1,
+  // CKA_PRIVATE true: attributes and secret sealed under the token key, the one bound to the other.
+  kPrivate = 2,
+};
+
+// RowKindOf returns how |object| is stored.
+RowKind RowKindOf(const Object& object);
+
+// EncodeRow returns the row to store for |object|, with its row and version; |keys| are the token's
+// for kPrivate, the store's for kStoreSealed, and not needed for kPublic.
+CkResult<ObjectRow> EncodeRow(const Object& object, const SealingKeys* keys);
+
+// DecodeRow is the way back. CKR_DEVICE_ERROR for a row that does not verify.
+CkResult<ObjectPtr> DecodeRow(ObjectRow row, const SealingKeys* keys);
+
+}  // namespace secretmem

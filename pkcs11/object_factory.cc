@@ -1,0 +1,96 @@
+#include "pkcs11/object_factory.h"
+
+#include <algorithm>
+
+#include "mechanisms/key_family.h"
+
+namespace secretmem {
+namespace {
+
+// What a key family sees of a template: the attributes, and the secret values where they are.
+class Material : public AttributeSource {
+ public:
+  explicit Material(const Blueprint& plan) : plan_(plan) {}
+
+  std::optional<std::span<const uint8_t>> Get(CK_ATTRIBUTE_TYPE type) const override {
+    const auto secret = std::ranges::find(plan_.secrets, type, &SecretValue::type);
+    if (secret != plan_.secrets.end()) return secret->value;
+    return plan_.object->attributes.Get(type);
+  }
+
+ private:
+  const Blueprint& plan_;
+};
+
+}  // namespace
+
+CkResult<Blueprint> Plan(const CK_ATTRIBUTE* attributes, CK_ULONG count, BuildRequest request) {
+  const auto given = TemplateReader::Read(attributes, count);
+  if (!given) return Refuse(given.error());
+  const auto uid = NewObjectUid();
+  if (!uid) return Refuse(uid.error());
+  const std::vector<uint8_t> id = UniqueId(*uid);
+  request.unique_id = {reinterpret_cast<const char*>(id.data()), id.size()};
+  auto built = BuildObject(*given, request);
+  if (!built) return Refuse(built.error());
+  Blueprint plan{std::make_shared<Object>(), std::move(built->secrets)};
+  plan.object->attributes = std::move(built->attributes);
+  plan.object->uid = *uid;
+  return plan;
+}
+
+void Apply(Object& object, const AttributeValues& values) {
+  for (const AttributeValue& value : values) {
+    object.attributes.SetBytes(value.type, value.value);
+  }
+  object.attributes.ShrinkToFit();
+}
+
+CkStatus TakeIn(Blueprint& plan) {
+  Object& object = *plan.object;
+  const KeyFamily* family = FindKeyFamily(object.key_type());
+  const Material material(plan);
+  CkResult<NewKey> (*import)(const AttributeSource&) = nullptr;
+  switch (object.object_class()) {
+    case CKO_PUBLIC_KEY: {
+      if (family == nullptr || family->import_public == nullptr) {
+        return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+      }
+      const auto values = family->import_public(material);
+      if (!values) return Refuse(values.error());
+      Apply(object, *values);
+      return {};
+    }
+    case CKO_PRIVATE_KEY:
+      import = family != nullptr ? family->import_private : nullptr;
+      break;
+    case CKO_SECRET_KEY:
+      import = family != nullptr ? family->import_secret : nullptr;
+      break;
+    default:
+      return {};
+  }
+  if (import == nullptr) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+  auto key = import(material);
+  if (!key) return Refuse(key.error());
+  Apply(object, key->attributes);
+  object.secret = std::make_shared<KeySecret>(std::move(key->secret));
+  return {};
+}
+
+CkResult<std::vector<CK_OBJECT_HANDLE>> Enrol(Session& session,
+                                              std::vector<std::shared_ptr<Object>> objects) {
+  std::vector<bool> owned;
+  for (const auto& object : objects) owned.push_back(!object->Is(CKA_TOKEN));
+  auto handles = session.token->Add(std::move(objects));
+  if (!handles) return handles;
+  for (size_t i = 0; i < owned.size(); ++i) {
+    if (!owned[i] || session.Own((*handles)[i])) continue;
+    // The session was closed on another thread meanwhile.
+    for (const CK_OBJECT_HANDLE handle : *handles) session.token->Forget(handle);
+    return Refuse(CKR_SESSION_CLOSED);
+  }
+  return handles;
+}
+
+}  // namespace secretmem

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "pkcs11/module.h"
+#include "pkcs11/object_builder.h"
+
+namespace secretmem {
+
+// Blueprint is an object under way: its attributes are settled but for what the mechanism or the
+// key family adds.
+struct Blueprint {
+  std::shared_ptr<Object> object;
+  std::vector<SecretValue> secrets;  // in the client's memory
+};
+
+// Plan applies BuildObject to a template of the client's. The request's unique_id is drawn here.
+CkResult<Blueprint> Plan(const CK_ATTRIBUTE* attributes, CK_ULONG count, BuildRequest request);
+
+// Apply puts the attributes that a mechanism determined into |object|.
+void Apply(Object& object, const AttributeValues& values);
+
+// TakeIn lets the key family check and canonicalise the key material of a planned key, and moves
+// its secret into a vault. Nothing to do for other objects.
+CkStatus TakeIn(Blueprint& plan);
+
+// Enrol gives planned objects to the session's token and returns their handles; session objects die
+// with the session.
+CkResult<std::vector<CK_OBJECT_HANDLE>> Enrol(Session& session,
+                                              std::vector<std::shared_ptr<Object>> objects);
+
+}  // namespace secretmem

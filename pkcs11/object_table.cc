@@ -1,0 +1,103 @@
+#include "pkcs11/object_table.h"
+
+#include <atomic>
+#include <unordered_set>
+
+namespace secretmem {
+namespace {
+
+std::atomic<CK_OBJECT_HANDLE> g_next_handle{1};
+
+}  // namespace
+
+ObjectPtr ObjectTable::Find(CK_OBJECT_HANDLE handle) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = objects_.find(handle);
+  return found == objects_.end() ? nullptr : found->second;
+}
+
+CK_OBJECT_HANDLE ObjectTable::AddLocked(ObjectPtr object) {
+  if (object->row != 0) {
+    if (const auto known = rows_.find(object->row); known != rows_.end()) {
+      ObjectPtr& there = objects_.at(known->second);
+      if (there->version < object->version) there = std::move(object);
+      return known->second;
+    }
+  }
+  const CK_OBJECT_HANDLE handle = g_next_handle++;
+  const int64_t row = object->row;
+  objects_.emplace_hint(objects_.end(), handle, std::move(object));
+  if (row != 0) rows_.emplace(row, handle);
+  return handle;
+}
+
+CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
+  const std::unique_lock lock(mutex_);
+  return AddLocked(std::move(object));
+}
+
+bool ObjectTable::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr object) {
+  const std::unique_lock lock(mutex_);
+  const auto found = objects_.find(handle);
+  if (found == objects_.end() || found->second != expected) return false;
+  found->second.swap(object);
+  return true;
+}
+
+ObjectPtr ObjectTable::Remove(CK_OBJECT_HANDLE handle) {
+  const std::unique_lock lock(mutex_);
+  const auto found = objects_.find(handle);
+  if (found == objects_.end()) return nullptr;
+  ObjectPtr object = std::move(found->second);
+  objects_.erase(found);
+  rows_.erase(object->row);
+  ++state_.removals;
+  return object;
+}
+
+std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::All() const {
+  const std::shared_lock lock(mutex_);
+  return {objects_.begin(), objects_.end()};
+}
+
+ObjectTable::State ObjectTable::state() const {
+  const std::shared_lock lock(mutex_);
+  return state_;
+}
+
+bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
+                        const std::vector<ObjectPtr>& changed,
+                        const std::vector<int64_t>& deleted) {
+  std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
+  const std::unique_lock lock(mutex_);
+  if (state_ != since) return false;
+  const auto drop = [&](int64_t row) {
+    const auto known = rows_.find(row);
+    if (known == rows_.end()) return;
+    const auto found = objects_.find(known->second);
+    dropped.push_back(std::move(found->second));
+    objects_.erase(found);
+    rows_.erase(known);
+  };
+  for (const int64_t row : deleted) drop(row);
+  if (complete) {
+    std::unordered_set<int64_t> kept;
+    for (const ObjectPtr& object : changed) kept.insert(object->row);
+    std::vector<int64_t> gone;
+    for (const auto& [row, handle] : rows_) {
+      if (!kept.contains(row)) gone.push_back(row);
+    }
+    for (const int64_t row : gone) drop(row);
+  }
+  for (const ObjectPtr& object : changed) AddLocked(object);
+  state_.store = to;
+  return true;
+}
+
+void ObjectTable::Restart() {
+  const std::unique_lock lock(mutex_);
+  state_.store = {};
+  ++state_.removals;
+}
+
+}  // namespace secretmem

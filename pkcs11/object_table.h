@@ -1,0 +1,88 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <shared_mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "pkcs11/object.h"
+
+namespace secretmem {
+
+// ObjectTable gives the objects of one token their handles. Handles are unique in the process and
+// never used twice, so one that outlived its object is only ever invalid.
+class ObjectTable {
+ public:
+  // Find returns the object of |handle|, or null.
+  ObjectPtr Find(CK_OBJECT_HANDLE handle) const;
+
+  // Add gives |object| a handle. A token object that is there already, by its row, keeps the handle
+  // it has; the newer version stays.
+  CK_OBJECT_HANDLE Add(ObjectPtr object);
+
+  // Replace puts |object| in the place of the one that has |handle|, if that is still |expected|.
+  bool Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr object);
+
+  // Remove takes |handle| out and returns what it stood for, or null.
+  ObjectPtr Remove(CK_OBJECT_HANDLE handle);
+
+  // RemoveIf takes out what |drop(object)| is true for.
+  template <class Drop>
+  void RemoveIf(Drop&& drop) {
+    std::vector<ObjectPtr> dropped;  // destroyed, vaults and all, after the lock is gone
+    const std::unique_lock lock(mutex_);
+    for (auto it = objects_.begin(); it != objects_.end();) {
+      if (!drop(*it->second)) {
+        ++it;
+        continue;
+      }
+      rows_.erase(it->second->row);
+      ++state_.removals;
+      dropped.push_back(std::move(it->second));
+      it = objects_.erase(it);
+    }
+  }
+
+  // Select returns the handles, ascending, of the objects that |wanted(object)| is true for. It
+  // runs without the lock, so |wanted| may compute.
+  template <class Wanted>
+  std::vector<CK_OBJECT_HANDLE> Select(Wanted&& wanted) const {
+    std::vector<CK_OBJECT_HANDLE> handles;
+    for (const auto& [handle, object] : All()) {
+      if (wanted(*object)) handles.push_back(handle);
+    }
+    return handles;
+  }
+
+  std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> All() const;
+
+  // State is what the token objects here correspond to: a state of the store, and how often objects
+  // were taken out since.
+  struct State {
+    StoreState store;
+    uint64_t removals = 0;
+
+    bool operator==(const State&) const = default;
+  };
+  State state() const;
+
+  // Apply brings the token objects from |since| to |to|. It does nothing and returns false if the
+  // table is not at |since| any more: what was loaded may hold objects that are gone by now. With
+  // |complete|, token objects not in |changed| go.
+  bool Apply(const State& since, const StoreState& to, bool complete,
+             const std::vector<ObjectPtr>& changed, const std::vector<int64_t>& deleted);
+
+  // Restart makes the next Apply a complete one.
+  void Restart();
+
+ private:
+  CK_OBJECT_HANDLE AddLocked(ObjectPtr object);
+
+  mutable std::shared_mutex mutex_;
+  std::map<CK_OBJECT_HANDLE, ObjectPtr> objects_;
+  std::unordered_map<int64_t, CK_OBJECT_HANDLE> rows_;
+  State state_;
+};
+
+}  // namespace secretmem

@@ -1,0 +1,108 @@
+// Session management functions, PKCS#11 3.2, 5.6.
+
+#include <cstring>
+
+#include "pkcs11/entry.h"
+
+using namespace secretmem;
+
+namespace {
+
+CK_STATE StateOf(const Session& session) {
+  switch (session.token->login()) {
+    case Login::kSecurityOfficer:
+      return CKS_RW_SO_FUNCTIONS;
+    case Login::kUser:
+      return session.read_write() ? CKS_RW_USER_FUNCTIONS : CKS_RO_USER_FUNCTIONS;
+    case Login::kNobody:
+      break;
+  }
+  return session.read_write() ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION;
+}
+
+CkStatus LogIn(Session& session, CK_USER_TYPE user, const CK_UTF8CHAR* pin, CK_ULONG length) {
+  if (user == CKU_CONTEXT_SPECIFIC) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
+  if (user != CKU_USER && user != CKU_SO) return Refuse(CKR_USER_TYPE_INVALID);
+  if (pin == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
+  // Longer than any PIN can be: wrong, and not worth reading.
+  constexpr CK_ULONG kMost = 255;
+  if (length > kMost) return Refuse(CKR_PIN_INCORRECT);
+  return session.token->LogIn(user, Pin(pin, length));
+}
+
+}  // namespace
+
+CK_RV C_OpenSession(CK_SLOT_ID slotID, CK_FLAGS flags, CK_VOID_PTR, CK_NOTIFY,
+                    CK_SESSION_HANDLE_PTR phSession) {
+  return Enter(__func__, [&](Module& module) -> CkStatus {
+    if (phSession == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
+    if ((flags & CKF_SERIAL_SESSION) == 0) return Refuse(CKR_SESSION_PARALLEL_NOT_SUPPORTED);
+    if ((flags & CKF_ASYNC_SESSION) != 0) return Refuse(CKR_SESSION_ASYNC_NOT_SUPPORTED);
+    if ((flags & ~CK_FLAGS{CKF_SERIAL_SESSION | CKF_RW_SESSION}) != 0) {
+      return Refuse(CKR_ARGUMENTS_BAD);
+    }
+    const auto handle = module.OpenSession(slotID, flags);
+    if (!handle) return Refuse(handle.error());
+    *phSession = *handle;
+    return {};
+  });
+}
+
+CK_RV C_CloseSession(CK_SESSION_HANDLE hSession) {
+  return Enter(__func__, [&](Module& module) { return module.CloseSession(hSession); });
+}
+
+CK_RV C_CloseAllSessions(CK_SLOT_ID slotID) {
+  return Enter(__func__, [&](Module& module) { return module.CloseAllSessions(slotID); });
+}
+
+CK_RV C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO_PTR pInfo) {
+  return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if (pInfo == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
+    const CK_SESSION_INFO info{session.slot, StateOf(session), session.flags, 0};
+    memcpy(pInfo, &info, sizeof(info));
+    return {};
+  });
+}
+
+CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags) {
+  return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if ((flags & CKF_FIND_OBJECTS) != 0) {
+      const std::lock_guard lock(session.mutex);
+      session.search.reset();
+    }
+    return {};
+  });
+}
+
+CK_RV C_GetOperationState(CK_SESSION_HANDLE hSession, CK_BYTE_PTR, CK_ULONG_PTR) {
+  // A saved state would be key-dependent bytes outside the vault.
+  return EnterSession(__func__, hSession,
+                      [](Session&) -> CkStatus { return Refuse(CKR_FUNCTION_NOT_SUPPORTED); });
+}
+
+CK_RV C_SetOperationState(CK_SESSION_HANDLE hSession, CK_BYTE_PTR, CK_ULONG, CK_OBJECT_HANDLE,
+                          CK_OBJECT_HANDLE) {
+  return EnterSession(__func__, hSession,
+                      [](Session&) -> CkStatus { return Refuse(CKR_FUNCTION_NOT_SUPPORTED); });
+}
+
+CK_RV C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin,
+              CK_ULONG ulPinLen) {
+  return EnterSession(__func__, hSession,
+                      [&](Session& session) { return LogIn(session, userType, pPin, ulPinLen); });
+}
+
+CK_RV C_LoginUser(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR_PTR pPin,
+                  CK_ULONG ulPinLen, CK_UTF8CHAR_PTR pUsername, CK_ULONG ulUsernameLen) {
+  return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if (pUsername == nullptr && ulUsernameLen != 0) return Refuse(CKR_ARGUMENTS_BAD);
+    // A token has one user, who has no name.
+    if (ulUsernameLen != 0) return Refuse(CKR_USER_TYPE_INVALID);
+    return LogIn(session, userType, pPin, ulPinLen);
+  });
+}
+
+CK_RV C_Logout(CK_SESSION_HANDLE hSession) {
+  return EnterSession(__func__, hSession, [](Session& session) { return session.token->LogOut(); });
+}

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pkcs11/config.h"
+#include "pkcs11/object_builder.h"
+#include "pkcs11/object_codec.h"
+#include "pkcs11/object_table.h"
+#include "pkcs11/pin.h"
+#include "pkcs11/store_gate.h"
+#include "pkcs11/token_store.h"
+
+namespace secretmem {
+
+// RvOfStoreError logs why the store refused, and returns the code for the client.
+CK_RV RvOfStoreError(const StoreError& error);
+
+// Token is an initialised token: its file, its objects, who is logged in. Sessions are counted
+// here, and live in the module. All members may be called from any thread.
+class Token {
+ public:
+  // Create makes the token file for C_InitToken in |directory|, with a serial number that begins
+  // with |slot|.
+  static CkResult<std::shared_ptr<Token>> Create(const Config& config, CK_SLOT_ID slot, Pin so_pin,
+                                                 const std::array<uint8_t, 32>& label);
+
+  // Open opens an existing one. CKR_TOKEN_NOT_RECOGNIZED for a damaged or foreign file,
+  // CKR_TOKEN_NOT_PRESENT for one that is gone.
+  static CkResult<std::shared_ptr<Token>> Open(const Config& config, const std::string& path);
+
+  // path returns that of the token's file.
+  std::string path();
+
+  // Info fills what C_GetTokenInfo tells, session counts included.
+  CkStatus Info(CK_TOKEN_INFO& info);
+
+  // Reinitialise is C_InitToken on this token. CKR_SESSION_EXISTS while it has sessions.
+  CkStatus Reinitialise(Pin so_pin, const std::array<uint8_t, 32>& label);
+
+  // Check fails once the token was initialised again or removed, by whomever: CKR_DEVICE_REMOVED.
+  CkStatus Check();
+
+  // SessionOpened counts; CKR_SESSION_READ_WRITE_SO_EXISTS for a read-only one beside the SO's.
+  // SessionClosed logs out with the last one.
+  CkStatus SessionOpened(bool read_write);
+  void SessionClosed(bool read_write);
+
+  Login login() const;
+
+  // LogIn and LogOut are C_Login and C_Logout. LogOut drops private objects.
+  CkStatus LogIn(CK_USER_TYPE user, Pin pin);
+  CkStatus LogOut();
+
+  // InitPin is C_InitPIN: the security officer is logged in.
+  CkStatus InitPin(Pin pin);
+
+  // SetPin is C_SetPIN: the SO's PIN while that one is logged in, the user's otherwise.
+  CkStatus SetPin(Pin old_pin, Pin new_pin);
+
+  // Refresh takes in what other processes have done to the token's objects.
+  CkStatus Refresh();
+
+  // Find returns an object that the present login may see, or null.
+  ObjectPtr Find(CK_OBJECT_HANDLE handle) const;
+
+  // Add makes objects durable where they are token objects, all of them or none, and gives them
+  // handles.
+  CkResult<std::vector<CK_OBJECT_HANDLE>> Add(std::vector<std::shared_ptr<Object>> objects);
+
+  // Replace puts |changed|, a new version of |before|, in its place. False, and nothing is done, if
+  // somebody else has changed the object meanwhile.
+  CkResult<bool> Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
+                         std::shared_ptr<Object> changed);
+
+  // Destroy removes the object for good.
+  CkStatus Destroy(CK_OBJECT_HANDLE handle, const ObjectPtr& object);
+
+  // Forget drops a session object whose session is closed.
+  void Forget(CK_OBJECT_HANDLE handle) { table_.Remove(handle); }
+
+  template <class Wanted>
+  std::vector<CK_OBJECT_HANDLE> Select(Wanted&& wanted) const {
+    const bool user = login() == Login::kUser;
+    return table_.Select(
+        [&](const Object& object) { return (user || !object.Is(CKA_PRIVATE)) && wanted(object); });
+  }
+
+ private:
+  using Keys = std::shared_ptr<const SealingKeys>;
+
+  Token(const Config& config, TokenStore store) : config_(config), store_(std::move(store)) {}
+
+  // TryPin unwraps the token key with |pin|, counting failures and waiting as configured.
+  CkResult<Vault> TryPin(PinRole role, Pin pin, const TokenRecord& record);
+  CkResult<TokenRecord> ReadRecord();
+  // KeysFor returns what seals rows of |kind|: null for public ones.
+  CkResult<Keys> KeysFor(RowKind kind);
+  CkResult<Keys> StoreKeys();
+  uint64_t incarnation() const;
+
+  const Config& config_;
+  GatedStore store_;
+
+  mutable std::mutex mutex_;
+  uint64_t incarnation_ = 0;
+  Login login_ = Login::kNobody;
+  Keys keys_;        // while somebody is logged in
+  Keys store_keys_;  // once a key with CKA_PRIVATE false was met
+  size_t sessions_ = 0;
+  size_t read_write_sessions_ = 0;
+
+  ObjectTable table_;
+};
+
+}  // namespace secretmem

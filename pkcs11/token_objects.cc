@@ -1,0 +1,159 @@
+// The objects of a token: between the handles in memory and the rows in the file.
+
+#include <cstring>
+
+#include "pkcs11/log.h"
+#include "pkcs11/token.h"
+#include "vault/sealing.h"
+
+namespace secretmem {
+
+CkResult<Token::Keys> Token::StoreKeys() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (store_keys_ != nullptr) return store_keys_;
+  }
+  const auto record = store_.Call([](TokenStore& store) { return store.Read(); });
+  if (!record) return Refuse(RvOfStoreError(record.error()));
+  if (record->store_key_blob.size() != kSealingKeyBytes) return Refuse(CKR_TOKEN_NOT_RECOGNIZED);
+  auto base = ToCk(Vault::CopyOf(record->store_key_blob));
+  if (!base) return Refuse(base.error());
+  auto keys = SealingKeys::From(std::move(*base));
+  if (!keys) return keys;
+  const std::lock_guard lock(mutex_);
+  store_keys_ = *keys;
+  return store_keys_;
+}
+
+CkResult<Token::Keys> Token::KeysFor(RowKind kind) {
+  switch (kind) {
+    case RowKind::kPublic:
+      return nullptr;
+    case RowKind::kStoreSealed:
+      return StoreKeys();
+    case RowKind::kPrivate:
+      break;
+  }
+  const std::lock_guard lock(mutex_);
+  if (login_ != Login::kUser) return Refuse(CKR_USER_NOT_LOGGED_IN);
+  return keys_;
+}
+
+CkStatus Token::Refresh() {
+  for (;;) {
+    const ObjectTable::State since = table_.state();
+    const auto now = store_.Call([](TokenStore& store) { return store.ChangeCounter(); });
+    if (!now) return Refuse(RvOfStoreError(now.error()));
+    {
+      const std::lock_guard lock(mutex_);
+      if (now->incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
+    }
+    if (*now == since.store) return {};
+    auto snapshot =
+        store_.Call([&](TokenStore& store) { return store.LoadChangedSince(since.store); });
+    if (!snapshot) return Refuse(RvOfStoreError(snapshot.error()));
+    for (const int64_t row : snapshot->damaged) {
+      LogError("object %lld of the token file is damaged", static_cast<long long>(row));
+    }
+    std::vector<ObjectPtr> objects;
+    for (ObjectRow& row : snapshot->rows) {
+      const int64_t id = row.id;
+      const auto kind = static_cast<RowKind>(row.kind);
+      const auto keys = KeysFor(kind);
+      if (!keys) {
+        if (kind == RowKind::kPrivate) continue;  // nobody may see it now
+        return Refuse(keys.error());
+      }
+      auto object = DecodeRow(std::move(row), keys->get());
+      if (object) {
+        objects.push_back(std::move(*object));
+        continue;
+      }
+      // A shortage passes, a broken seal does not, and must not hide the other objects.
+      if (object.error() != CKR_DEVICE_ERROR) return Refuse(object.error());
+      LogError("object %lld of the token file does not verify: it was changed from outside",
+               static_cast<long long>(id));
+    }
+    if (table_.Apply(since, snapshot->state, snapshot->complete, objects, snapshot->deleted)) {
+      return {};
+    }
+  }
+}
+
+ObjectPtr Token::Find(CK_OBJECT_HANDLE handle) const {
+  ObjectPtr object = table_.Find(handle);
+  if (object != nullptr && object->Is(CKA_PRIVATE) && login() != Login::kUser) return nullptr;
+  return object;
+}
+
+CkResult<std::vector<CK_OBJECT_HANDLE>> Token::Add(std::vector<std::shared_ptr<Object>> objects) {
+  std::vector<ObjectRow> rows;
+  std::vector<Object*> stored;
+  for (const auto& object : objects) {
+    if (!object->Is(CKA_TOKEN)) continue;
+    const auto keys = KeysFor(RowKindOf(*object));
+    if (!keys) return Refuse(keys.error());
+    auto row = EncodeRow(*object, keys->get());
+    if (!row) return Refuse(row.error());
+    rows.push_back(std::move(*row));
+    stored.push_back(object.get());
+  }
+  if (!rows.empty()) {
+    const uint64_t incarnation = this->incarnation();
+    const auto done =
+        store_.Call([&](TokenStore& store) { return store.Insert(incarnation, rows); });
+    if (!done) return Refuse(RvOfStoreError(done.error()));
+    for (size_t i = 0; i < stored.size(); ++i) {
+      stored[i]->row = done->ids[i];
+      stored[i]->version = done->state.sequence;
+    }
+  }
+  std::vector<CK_OBJECT_HANDLE> handles;
+  bool any_private = false;
+  for (auto& object : objects) {
+    any_private |= object->Is(CKA_PRIVATE);
+    handles.push_back(table_.Add(std::move(object)));
+  }
+  // A logout on another thread has swept the table before these came.
+  if (any_private && login() != Login::kUser) {
+    table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
+    return Refuse(CKR_USER_NOT_LOGGED_IN);
+  }
+  return handles;
+}
+
+CkResult<bool> Token::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
+                              std::shared_ptr<Object> changed) {
+  changed->uid = before->uid;
+  changed->row = before->row;
+  changed->version = before->version;
+  if (before->row != 0) {
+    const auto keys = KeysFor(RowKindOf(*changed));
+    if (!keys) return Refuse(keys.error());
+    const auto row = EncodeRow(*changed, keys->get());
+    if (!row) return Refuse(row.error());
+    const uint64_t incarnation = this->incarnation();
+    const auto done =
+        store_.Call([&](TokenStore& store) { return store.Update(incarnation, *row); });
+    if (!done && done.error().kind == StoreError::Kind::kConflict) return false;
+    if (!done) return Refuse(RvOfStoreError(done.error()));
+    changed->version = done->state.sequence;
+    table_.Add(std::move(changed));
+    return true;
+  }
+  return table_.Replace(handle, before, std::move(changed));
+}
+
+CkStatus Token::Destroy(CK_OBJECT_HANDLE handle, const ObjectPtr& object) {
+  if (object->row != 0) {
+    const int64_t row = object->row;
+    const uint64_t incarnation = this->incarnation();
+    const auto done = store_.Call(
+        [&](TokenStore& store) { return store.Delete(incarnation, std::span(&row, 1)); });
+    if (!done) return Refuse(RvOfStoreError(done.error()));
+  }
+  table_.Remove(handle);
+  return {};
+}
+
+}  // namespace secretmem

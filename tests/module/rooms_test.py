@@ -1,0 +1,49 @@
+"""Checks that includes point one way: pkcs11/ -> mechanisms/ -> vault/ -> BoringSSL."""
+
+import pathlib
+import re
+import sys
+import unittest
+
+# Room: what its sources must not include.
+FORBIDDEN = {
+    "vault": r"mechanisms/|pkcs11/|p11-kit/|sqlite3\.h|toml\+\+/",
+    "mechanisms": r"pkcs11/|sqlite3\.h|toml\+\+/",
+    "pkcs11": r"openssl/",
+}
+
+
+def included(path):
+    return re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', path.read_text("utf-8"), re.M)
+
+
+class RoomsTest(unittest.TestCase):
+    def test_includes_point_one_way(self):
+        wrong = []
+        for room, forbidden in FORBIDDEN.items():
+            sources = [p for p in sorted((ROOT / room).rglob("*")) if p.suffix in (".cc", ".h")]
+            self.assertTrue(sources, f"no sources in {room}/")
+            for path in sources:
+                names = included(path)
+                wrong += [
+                    f"{path.relative_to(ROOT)} includes {name}"
+                    for name in names
+                    if re.match(forbidden, name) or name.startswith("tests/")
+                ]
+        self.assertEqual(wrong, [])
+
+    def test_relative_includes_do_not_get_round_it(self):
+        wrong = [
+            f"{path.relative_to(ROOT)} includes {name}"
+            for room in FORBIDDEN
+            for path in sorted((ROOT / room).rglob("*"))
+            if path.suffix in (".cc", ".h")
+            for name in included(path)
+            if ".." in name.split("/")
+        ]
+        self.assertEqual(wrong, [])
+
+
+if __name__ == "__main__":
+    ROOT = pathlib.Path(sys.argv.pop(1))
+    unittest.main()

@@ -1,0 +1,101 @@
+// What the store's tests share.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "pkcs11/token_store.h"
+
+namespace secretmem {
+
+// TemporaryDirectory is a directory of its own for one test.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string name = (std::filesystem::temp_directory_path() / "store-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~TemporaryDirectory() {
+    chmod(path_.c_str(), 0700);
+    std::filesystem::remove_all(path_);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+inline std::vector<uint8_t> Bytes(const std::string& text) { return {text.begin(), text.end()}; }
+
+inline std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline void WriteFile(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+inline constexpr uint64_t kIncarnation = 0xfedcba9876543210;
+
+inline TokenRecord MakeRecord() {
+  TokenRecord record;
+  record.label.fill(' ');
+  record.label[0] = 'T';
+  record.serial = "0123456789abcdef";
+  record.so = {Bytes("so salt"), 1000, Bytes("so wrapped key"), 0, 0, 0};
+  record.store_key_blob = Bytes("store key");
+  record.incarnation = kIncarnation;
+  return record;
+}
+
+inline ObjectUid MakeUid(uint64_t number) {
+  ObjectUid uid{};
+  for (size_t i = 0; i < 8; ++i) uid[i] = static_cast<uint8_t>(number >> (8 * i));
+  return uid;
+}
+
+inline ObjectRow MakeRow(uint64_t number, const std::string& text = "secret") {
+  ObjectRow row;
+  row.uid = MakeUid(number);
+  row.kind = static_cast<uint8_t>(number);
+  row.attributes = Bytes("attributes " + std::to_string(number));
+  row.secret = Bytes(text);
+  IndexHash common{};
+  common[15] = 1;
+  row.index = {common, MakeUid(number)};
+  return row;
+}
+
+// Value fails the test, and ends it, where there is an error.
+template <typename T>
+T Value(StoreResult<T> result) {
+  if (!result) {
+    ADD_FAILURE() << result.error().reason;
+    throw std::runtime_error(result.error().reason);
+  }
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
+
+template <typename T>
+std::string KindOf(const StoreResult<T>& result) {
+  if (result) return "no error";
+  static constexpr const char* kNames[] = {
+      "kNotFound", "kStale",      "kNoObject", "kConflict", "kExists",  "kBusy", "kFull",
+      "kReadOnly", "kPermission", "kCorrupt",  "kForeign",  "kInvalid", "kIo"};
+  return kNames[static_cast<size_t>(result.error().kind)];
+}
+
+}  // namespace secretmem

@@ -1,0 +1,160 @@
+#include "vault/secret_memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret 447
+#endif
+
+namespace secretmem {
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr size_t kReserveAlignment = size_t{1} << 16;
+
+std::atomic<Protection> g_protection{Protection::kMemfdSecret};
+
+std::unexpected<VaultError> Failure(VaultErrc code) {
+  return std::unexpected(VaultError{code, errno});
+}
+
+VaultErrc FromMapErrno() {
+  // mmap of a secretmem file and mlock both answer EAGAIN (mlock also ENOMEM) at the limit.
+  return errno == EAGAIN ? VaultErrc::kMemoryLockLimit : VaultErrc::kOutOfMemory;
+}
+
+void Touch(std::byte* at, size_t size) {
+  for (size_t i = 0; i < size; i += kPage) {
+    *reinterpret_cast<volatile std::byte*>(at + i) = std::byte{0};
+  }
+}
+
+VaultResult<std::byte*> MapMemfdSecret(std::byte* at, size_t size, int flags) {
+  const int fd = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
+  if (fd < 0) {
+    if (errno == ENOSYS) return Failure(VaultErrc::kUnsupported);
+    if (errno == EPERM || errno == EACCES) return Failure(VaultErrc::kForbidden);
+    return Failure(VaultErrc::kOutOfMemory);
+  }
+  if (ftruncate(fd, static_cast<off_t>(size)) != 0) {
+    const auto failure = Failure(VaultErrc::kOutOfMemory);
+    close(fd);
+    return failure;
+  }
+  void* mapped = mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | flags, fd, 0);
+  const auto failure = Failure(FromMapErrno());
+  // Whoever holds the descriptor can map the memory again: it must not outlive this call.
+  close(fd);
+  if (mapped == MAP_FAILED) return failure;
+  return static_cast<std::byte*>(mapped);
+}
+
+VaultResult<std::byte*> MapLocked(std::byte* at, size_t size, int flags) {
+  void* mapped = mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | flags, -1, 0);
+  if (mapped == MAP_FAILED) return Failure(FromMapErrno());
+  if (mlock(mapped, size) != 0) {
+    const auto failure =
+        Failure(errno == ENOMEM || errno == EPERM || errno == EAGAIN ? VaultErrc::kMemoryLockLimit
+                                                                     : VaultErrc::kOutOfMemory);
+    UnmapSecret(static_cast<std::byte*>(mapped), size);
+    return failure;
+  }
+  madvise(mapped, size, MADV_DONTDUMP);
+  return static_cast<std::byte*>(mapped);
+}
+
+VaultResult<std::byte*> Map(std::byte* at, size_t size) {
+  const int flags = at != nullptr ? MAP_FIXED : 0;
+  return CurrentProtection() == Protection::kMemfdSecret ? MapMemfdSecret(at, size, flags)
+                                                         : MapLocked(at, size, flags);
+}
+
+}  // namespace
+
+void SetProtection(Protection protection) { g_protection = protection; }
+
+Protection CurrentProtection() { return g_protection; }
+
+VaultResult<void> ProbeSecretMemory() {
+  auto mapped = Map(nullptr, kPage);
+  if (!mapped) return std::unexpected(mapped.error());
+  Touch(*mapped, kPage);
+  munmap(*mapped, kPage);
+  return {};
+}
+
+VaultResult<void> ProbeRandom() {
+  uint8_t byte;
+  ssize_t got;
+  do {
+    got = getrandom(&byte, 1, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got != 1) return Failure(VaultErrc::kNoRandom);
+  return {};
+}
+
+VaultResult<std::byte*> ReserveAddresses(size_t size) {
+  void* mapped = mmap(nullptr, size + kReserveAlignment, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return Failure(VaultErrc::kOutOfMemory);
+  const auto address = reinterpret_cast<uintptr_t>(mapped);
+  const uintptr_t aligned = (address + kReserveAlignment - 1) & ~(kReserveAlignment - 1);
+  return reinterpret_cast<std::byte*>(aligned);
+}
+
+VaultResult<void> MapSecret(std::byte* at, size_t size) {
+  auto mapped = Map(at, size);
+  if (!mapped) {
+    // A failed MAP_FIXED may have removed what was there.
+    const VaultError error = mapped.error();
+    UnmapSecret(at, size);
+    return std::unexpected(error);
+  }
+  if (madvise(at, size, MADV_DONTFORK) != 0) {
+    const auto failure = Failure(VaultErrc::kOutOfMemory);
+    UnmapSecret(at, size);
+    return failure;
+  }
+  Touch(at, size);
+  return {};
+}
+
+void UnmapSecret(std::byte* at, size_t size) {
+  // One call: between an munmap and a second mmap another thread's mapping could move in.
+  if (mmap(at, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
+      MAP_FAILED) {
+    munmap(at, size);
+  }
+}
+
+VaultResult<std::byte*> MapSecretForChild(size_t size) {
+  auto mapped = Map(nullptr, size);
+  if (mapped) Touch(*mapped, size);
+  return mapped;
+}
+
+VaultResult<void> MoveSecret(std::byte* from, size_t size, std::byte* to) {
+  if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED) {
+    return Failure(VaultErrc::kOutOfMemory);
+  }
+  if (madvise(to, size, MADV_DONTFORK) != 0) return Failure(VaultErrc::kOutOfMemory);
+  // Locks are not inherited by a child. A secretmem mapping needs none; the fallback does.
+  if (CurrentProtection() == Protection::kLocked) mlock(to, size);
+  return {};
+}
+
+void Wipe(void* data, size_t size) {
+  memset(data, 0, size);
+  __asm__ __volatile__("" : : "r"(data) : "memory");
+}
+
+}  // namespace secretmem

@@ -1,0 +1,266 @@
+#include "vault/secret_stack.h"
+
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/nid.h>
+#include <openssl/rand.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <new>
+
+#include "vault/fork_gate.h"
+#include "vault/secret_heap.h"
+#include "vault/secret_memory.h"
+#include "vault/stack_switch.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace secretmem {
+namespace {
+
+constexpr size_t kStackBytes = size_t{1} << 16;
+// Bounded, because each counts against the memory-lock limit; further threads wait for one.
+constexpr size_t kMaxStacks = 32;
+constexpr size_t kStride = 2 * kStackBytes;
+
+struct Stack {
+  std::byte* low = nullptr;
+  Stack* next = nullptr;
+};
+
+// StackPool keeps the stacks that no thread runs on, all of them zero.
+class StackPool {
+ public:
+  // Take waits where every stack is in use and no further one can be had: a thread that has one
+  // runs to its end without waiting for anybody.
+  VaultResult<Stack*> Take() {
+    std::unique_lock lock(mutex_);
+    while (free_ == nullptr) {
+      if (made_ < kMaxStacks) {
+        auto made = Make();
+        if (made) break;
+        if (made_ == 0) return std::unexpected(made.error());
+      }
+      returned_.wait(lock);
+    }
+    Stack* stack = free_;
+    free_ = stack->next;
+    return stack;
+  }
+
+  void Put(Stack* stack) {
+    {
+      const std::lock_guard lock(mutex_);
+      stack->next = free_;
+      free_ = stack;
+    }
+    returned_.notify_one();
+  }
+
+  void Trim() {
+    const std::lock_guard lock(mutex_);
+    while (free_ != nullptr) {
+      Stack* stack = free_;
+      free_ = stack->next;
+      UnmapSecret(stack->low, kStackBytes);
+      stack->low = nullptr;
+      stack->next = unmapped_;
+      unmapped_ = stack;
+      --made_;
+    }
+  }
+
+  // In a child none of the stacks exist, and their addresses may be anybody's.
+  void Abandon() {
+    for (Stack& stack : stacks_) stack = {};
+    free_ = unmapped_ = nullptr;
+    reserved_ = nullptr;
+    made_ = 0;
+  }
+
+ private:
+  VaultResult<void> Make() {
+    if (reserved_ == nullptr) {
+      auto reserved = ReserveAddresses(kMaxStacks * kStride + kStackBytes);
+      if (!reserved) return std::unexpected(reserved.error());
+      reserved_ = *reserved + kStackBytes;
+      for (Stack& stack : stacks_) {
+        stack.next = unmapped_;
+        unmapped_ = &stack;
+      }
+    }
+    Stack* stack = unmapped_;
+    std::byte* low = reserved_ + static_cast<size_t>(stack - stacks_) * kStride;
+    if (auto mapped = MapSecret(low, kStackBytes); !mapped) {
+      return std::unexpected(mapped.error());
+    }
+    stack->low = low;
+    unmapped_ = stack->next;
+    stack->next = free_;
+    free_ = stack;
+    ++made_;
+    return {};
+  }
+
+  std::mutex mutex_;
+  std::condition_variable returned_;
+  Stack stacks_[kMaxStacks];
+  Stack* free_ = nullptr;
+  Stack* unmapped_ = nullptr;
+  std::byte* reserved_ = nullptr;
+  size_t made_ = 0;
+};
+
+alignas(StackPool) std::byte g_pool[sizeof(StackPool)];
+struct MakePool {
+  MakePool() { new (g_pool) StackPool; }
+};
+const MakePool g_make_pool;
+StackPool& Pool() { return *std::launder(reinterpret_cast<StackPool*>(g_pool)); }
+
+thread_local bool t_on_secret_stack = false;
+// BoringSSL's state of this thread is made, in the library heap.
+thread_local bool t_thread_warm = false;
+std::atomic<bool> g_library_warm{false};
+std::mutex g_warm_mutex;
+
+int VectorLevel() {
+  if (__builtin_cpu_supports("avx512f")) return 2;
+  return __builtin_cpu_supports("avx") ? 1 : 0;
+}
+const int g_vectors = VectorLevel();
+
+// Clear wipes what the call has written. Stacks are zero before, so the lowest byte that is not
+// zero is the deepest that counts: what was written as zero below it tells nothing.
+void Clear(Stack* stack) {
+  const auto* words = reinterpret_cast<const uint64_t*>(stack->low);
+  constexpr size_t kStep = 8;
+  size_t i = 0;
+  for (; i < kStackBytes / sizeof(uint64_t); i += kStep) {
+    uint64_t any = 0;
+    for (size_t j = 0; j < kStep; ++j) any |= words[i + j];
+    if (any != 0) break;
+  }
+  Wipe(stack->low + i * sizeof(uint64_t), kStackBytes - i * sizeof(uint64_t));
+}
+
+void CallOn(Stack* stack, void (*function)(void*), void* argument) {
+#if defined(__SANITIZE_ADDRESS__)
+  struct Fiber {
+    void (*function)(void*);
+    void* argument;
+    const void* caller_low;
+    size_t caller_size;
+  } fiber{function, argument, nullptr, 0};
+  void* fake_stack = nullptr;
+  __sanitizer_start_switch_fiber(&fake_stack, stack->low, kStackBytes);
+  secretmem_call_on_stack(
+      stack->low + kStackBytes,
+      [](void* its) {
+        auto* self = static_cast<Fiber*>(its);
+        __sanitizer_finish_switch_fiber(nullptr, &self->caller_low, &self->caller_size);
+        self->function(self->argument);
+        __sanitizer_start_switch_fiber(nullptr, self->caller_low, self->caller_size);
+      },
+      &fiber, g_vectors);
+  __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+#else
+  // To ThreadSanitizer this is a call like any other: it keeps its own stack of calls.
+  secretmem_call_on_stack(stack->low + kStackBytes, function, argument, g_vectors);
+#endif
+}
+
+// WarmLibrary lets BoringSSL make what it makes once per process.
+void WarmLibrary() {
+  const std::lock_guard lock(g_warm_mutex);
+  if (g_library_warm) return;
+  const LibraryHeapScope scope(Lifetime::kProcess);
+  for (const int nid : {NID_secp224r1, NID_X9_62_prime256v1, NID_secp384r1, NID_secp521r1}) {
+    EC_GROUP_free(EC_GROUP_new_by_curve_name(nid));
+  }
+  // Its first chunk stays mapped from here on, so that keys go on working at the memory-lock limit.
+  if (auto first = WorkHeap().Allocate(1)) WorkHeap().Free(*first);
+  g_library_warm = true;
+}
+
+// WarmThread lets BoringSSL make what it keeps per thread.
+void WarmThread() {
+  if (!g_library_warm) WarmLibrary();
+  const LibraryHeapScope scope(Lifetime::kThread);
+  ERR_clear_error();
+  uint8_t byte;
+  RAND_bytes(&byte, sizeof(byte));
+  t_thread_warm = true;
+}
+
+struct Call {
+  void (*function)(void*);
+  void* argument;
+};
+
+void Enter(void* argument) {
+  const auto& call = *static_cast<const Call*>(argument);
+  if (!t_thread_warm) WarmThread();
+  call.function(call.argument);
+  // Entries may carry allocations of the key heap, which must not outlive it.
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
+// The random generator of the forking thread came over with the library heap; it notices the fork
+// at its next use and reseeds.
+void ChildAfterFork() { Pool().Abandon(); }
+
+void InstallOnce() {
+  InstallHeapForkHooks();
+  AddForkHooks({nullptr, nullptr, ChildAfterFork});
+}
+pthread_once_t g_install_once = PTHREAD_ONCE_INIT;
+
+}  // namespace
+
+VaultResult<void> InitialiseVault() {
+  if (IsForkedWithoutHandlers()) return std::unexpected(VaultError{VaultErrc::kForked});
+  if (auto installed = InstallForkGate(); !installed) return installed;
+  pthread_once(&g_install_once, InstallOnce);
+  const ForkGuard guard;
+  if (LibraryHeapLost()) return std::unexpected(VaultError{VaultErrc::kForked});
+  if (auto random = ProbeRandom(); !random) return random;
+  return ProbeSecretMemory();
+}
+
+void TrimVault() {
+  const ForkGuard guard;
+  Pool().Trim();
+  KeyHeap().Trim();
+}
+
+namespace internal {
+
+bool OnThisStackAlready() { return t_on_secret_stack; }
+
+VaultResult<void> RunOnSecretStack(void (*function)(void*), void* argument) {
+  const ForkGuard guard;
+  if (LibraryHeapLost() || IsForkedWithoutHandlers()) {
+    return std::unexpected(VaultError{VaultErrc::kForked});
+  }
+  if (!t_thread_warm) {
+    if (auto random = ProbeRandom(); !random) return random;
+  }
+  auto stack = Pool().Take();
+  if (!stack) return std::unexpected(stack.error());
+  Call call{function, argument};
+  t_on_secret_stack = true;
+  CallOn(*stack, Enter, &call);
+  t_on_secret_stack = false;
+  Clear(*stack);
+  Pool().Put(*stack);
+  return {};
+}
+
+}  // namespace internal
+}  // namespace secretmem

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <expected>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "vault/error.h"
+
+namespace secretmem {
+
+// InitialiseVault prepares secret memory for use: installs the fork handlers, and checks
+// memfd_secret(2) (or the chosen substitute) and getrandom(2) without keeping anything. It may be
+// called again, after a fork too. Errors are those of ProbeSecretMemory and ProbeRandom.
+VaultResult<void> InitialiseVault();
+
+// TrimVault gives back the secret stacks and the empty chunk of the key heap. What BoringSSL keeps
+// per thread stays.
+void TrimVault();
+
+// OnSecretStack runs |f| on a stack in secret memory, with every signal blocked and the fork gate
+// held, then wipes the stack to the depth used and clears the caller-saved registers. BoringSSL's
+// heap is secret memory meanwhile and afterwards. On a secret stack already it just calls |f|.
+//
+// It returns what |f| returns, in a VaultResult unless it is one already; an exception of |f|
+// passes through. It fails, without calling |f|, where no secret memory can be had.
+// 48 KiB of stack are |f|'s.
+template <class F>
+auto OnSecretStack(F&& f);
+
+namespace internal {
+
+// OnThisStackAlready says that the caller runs on a secret stack.
+bool OnThisStackAlready();
+
+// RunOnSecretStack is the part of OnSecretStack that needs no type. |function| must not throw.
+VaultResult<void> RunOnSecretStack(void (*function)(void*), void* argument);
+
+template <class T>
+struct AsResult {
+  using type = VaultResult<T>;
+};
+template <class T>
+struct AsResult<VaultResult<T>> {
+  using type = VaultResult<T>;
+};
+
+// ResultOf calls |f| and gives its answer the type of OnSecretStack's.
+template <class Result, class F>
+Result ResultOf(F& f) {
+  if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
+    f();
+    return Result();
+  } else {
+    return Result(f());
+  }
+}
+
+}  // namespace internal
+
+template <class F>
+auto OnSecretStack(F&& f) {
+  using Result = typename internal::AsResult<std::invoke_result_t<F&>>::type;
+  if (internal::OnThisStackAlready()) return internal::ResultOf<Result>(f);
+
+  struct Call {
+    std::remove_reference_t<F>* f;
+    std::optional<Result> result;
+    std::exception_ptr exception;
+  } call{&f, std::nullopt, nullptr};
+  const auto trampoline = [](void* argument) noexcept {
+    auto& its = *static_cast<Call*>(argument);
+    // An exception that left the entry function of a stack would end the process.
+    try {
+      its.result.emplace(internal::ResultOf<Result>(*its.f));
+    } catch (...) {
+      its.exception = std::current_exception();
+    }
+  };
+  if (auto ran = internal::RunOnSecretStack(trampoline, &call); !ran) {
+    return Result(std::unexpected(ran.error()));
+  }
+  if (call.exception != nullptr) std::rethrow_exception(call.exception);
+  return Result(std::move(*call.result));
+}
+
+}  // namespace secretmem

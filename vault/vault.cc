@@ -1,0 +1,47 @@
+#include "vault/vault.h"
+
+#include <algorithm>
+
+#include "vault/fork_gate.h"
+#include "vault/secret_heap.h"
+
+namespace secretmem {
+
+VaultResult<Vault> Vault::New(size_t size) {
+  if (size == 0) return std::unexpected(VaultError{VaultErrc::kWrongSize});
+  const ForkGuard guard;
+  if (IsForkedWithoutHandlers()) return std::unexpected(VaultError{VaultErrc::kForked});
+  auto slot = KeyHeap().Allocate(size);
+  if (!slot) return std::unexpected(slot.error());
+  return Vault(static_cast<uint8_t*>(*slot), size, ForkGeneration());
+}
+
+VaultResult<Vault> Vault::CopyOf(std::span<const uint8_t> bytes) {
+  auto vault = New(bytes.size());
+  if (!vault) return vault;
+  auto copied = vault->WriteSecret(
+      [&](std::span<uint8_t> to) { std::copy(bytes.begin(), bytes.end(), to.begin()); });
+  if (!copied) return std::unexpected(copied.error());
+  return vault;
+}
+
+Vault& Vault::operator=(Vault&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  std::swap(generation_, other.generation_);
+  return *this;
+}
+
+Vault::~Vault() {
+  if (data_ == nullptr) return;
+  const ForkGuard guard;
+  if (generation_ == ForkGeneration() && !IsForkedWithoutHandlers()) KeyHeap().Free(data_);
+}
+
+VaultResult<void> Vault::Check() const {
+  if (data_ == nullptr) return std::unexpected(VaultError{VaultErrc::kWrongSize});
+  if (generation_ != ForkGeneration()) return std::unexpected(VaultError{VaultErrc::kForked});
+  return {};
+}
+
+}  // namespace secretmem
