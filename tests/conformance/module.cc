@@ -48,7 +48,7 @@ Environment::Environment() : owner_(getpid()) {
 
   const std::string toml = directory_ + "/secretmem-pkcs11.toml";
   std::ofstream(toml) << "[tokens]\ndirectory = \"" << tokens << "\"\n\n"
-                      << "[pin]\niterations = 1000\n";
+                      << "[pin]\niterations = 1000\ndelay_ms = 0\n";
   setenv("SECRETMEM_PKCS11_CONF", toml.c_str(), 1);
 
   const std::string softhsm = directory_ + "/softhsm2.conf";
