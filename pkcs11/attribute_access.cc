@@ -106,7 +106,8 @@ CK_RV ReadOne(const Object& object, CK_ATTRIBUTE& attribute) {
     return CKR_ATTRIBUTE_TYPE_INVALID;
   }
   if (IsTemplate(attribute.type)) {
-    return WriteTemplate(attribute, object.attributes.GetTemplate(attribute.type).value_or(AttributeSet()));
+    return WriteTemplate(attribute,
+                         object.attributes.GetTemplate(attribute.type).value_or(AttributeSet()));
   }
   return WriteValue(attribute, *value);
 }

@@ -25,9 +25,13 @@ std::optional<CK_SLOT_ID> SlotOfPath(const std::string& path) {
   return id;
 }
 
+bool IsTaken(const std::vector<Slot>& slots, CK_SLOT_ID id) {
+  return std::ranges::find(slots, id, &Slot::id) != slots.end();
+}
+
 CK_SLOT_ID SmallestFree(const std::vector<Slot>& slots) {
   CK_SLOT_ID id = 0;
-  while (std::ranges::contains(slots, id, &Slot::id)) ++id;
+  while (IsTaken(slots, id)) ++id;
   return id;
 }
 
@@ -83,11 +87,11 @@ CkStatus Module::ScanLocked() {
   }
   for (std::string& path : paths) {
     auto id = SlotOfPath(path);
-    if (!id || std::ranges::contains(slots, *id, &Slot::id)) id = SmallestFree(slots);
+    if (!id || IsTaken(slots, *id)) id = SmallestFree(slots);
     slots.push_back({*id, std::move(path), nullptr});
   }
   std::ranges::sort(slots, {}, &Slot::id);
-  if (empty == CK_UNAVAILABLE_INFORMATION || std::ranges::contains(slots, empty, &Slot::id)) {
+  if (empty == CK_UNAVAILABLE_INFORMATION || IsTaken(slots, empty)) {
     empty = SmallestFree(slots);
   }
   slots.push_back({empty, {}, nullptr});

@@ -62,17 +62,17 @@ struct BuildRequest {
   Origin origin;
   Caller caller;
   // CKA_UNIQUE_ID of the new object, made by the caller: a random UUID.
-  std::string_view unique_id;
+  std::string_view unique_id = {};
   // The class and key type that the function or the mechanism leaves no choice about. A template
   // that says otherwise is CKR_TEMPLATE_INCONSISTENT.
-  std::optional<CK_OBJECT_CLASS> object_class;
-  std::optional<CK_KEY_TYPE> key_type;
+  std::optional<CK_OBJECT_CLASS> object_class = {};
+  std::optional<CK_KEY_TYPE> key_type = {};
   // The key type where neither key_type nor the template says it.
-  std::optional<CK_KEY_TYPE> default_key_type;
+  std::optional<CK_KEY_TYPE> default_key_type = {};
   // CKA_KEY_GEN_MECHANISM of a generated key; not used for others.
   CK_MECHANISM_TYPE mechanism = CK_UNAVAILABLE_INFORMATION;
   // Of the base key, for kDerive.
-  std::optional<BaseKey> base;
+  std::optional<BaseKey> base = {};
   // CKA_DERIVE_TEMPLATE, CKA_UNWRAP_TEMPLATE, CKA_ENCAPSULATE_TEMPLATE or CKA_DECAPSULATE_TEMPLATE
   // of the key used, or nullptr: added to the template; a conflict is CKR_TEMPLATE_INCONSISTENT.
   const AttributeSet* imposed = nullptr;
