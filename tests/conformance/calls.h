@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/conformance/cryptoki.h"
+#include "mechanisms/cryptoki.h"
 
 namespace secretmem::conformance {
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tests/conformance/cryptoki.h"
+#include "mechanisms/cryptoki.h"
 #include "tests/conformance/module.h"
 #include "tests/conformance/rv.h"
 #include "tests/conformance/template.h"

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "tests/conformance/cryptoki.h"
+#include "mechanisms/cryptoki.h"
 
 namespace secretmem::conformance {
 

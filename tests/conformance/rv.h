@@ -6,7 +6,7 @@
 #include <initializer_list>
 #include <string>
 
-#include "tests/conformance/cryptoki.h"
+#include "mechanisms/cryptoki.h"
 
 namespace secretmem::conformance {
 

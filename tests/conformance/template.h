@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "tests/conformance/cryptoki.h"
+#include "mechanisms/cryptoki.h"
 
 namespace secretmem::conformance {
 

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "tests/conformance/cryptoki.h"
+#include "mechanisms/cryptoki.h"
 #include "tests/conformance/template.h"
 
 namespace secretmem::conformance {
