@@ -79,7 +79,7 @@ TEST_F(GetAttributeTest, Sensitive) {
   EXPECT_EQ(attribute.ulValueLen, CK_UNAVAILABLE_INFORMATION);
 }
 
-// "...the call should examine all the attributes in the template": those that can be answered are,
+// §5.7.5: an entry that fails does not end the call: those that can be answered are,
 // before and after those that cannot.
 TEST_F(GetAttributeTest, EveryEntryIsHandled) {
   CK_BYTE small[1] = {0xee};

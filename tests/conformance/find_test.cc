@@ -50,7 +50,7 @@ TEST_F(FindTest, Templates) {
   expect(Template().With(CKA_VALUE, Bytes(16, 3)), {d});
 }
 
-// §5.7.7: "If ulCount is 0, all objects are found"; hardware features alone excepted.
+// §5.7.7: an empty template matches every object but hardware features.
 TEST_F(FindTest, EmptyTemplate) {
   const Handles before = FindAll(session_);
   Handles want = before;

@@ -16,7 +16,7 @@ TEST_F(InfoTest, Fields) {
   EXPECT_TRUE(version == 240 || version == 300 || version == 301 || version == 302) << version;
   CheckPadded(info.manufacturerID, sizeof info.manufacturerID, "manufacturerID");
   CheckPadded(info.libraryDescription, sizeof info.libraryDescription, "libraryDescription");
-  EXPECT_EQ(info.flags, 0U) << "§3.1: bit flags reserved for future versions; must be zero";
+  EXPECT_EQ(info.flags, 0U) << "§3.1: no flags are defined";
   EXPECT_FALSE(info.libraryVersion.major == 0xff && info.libraryVersion.minor == 0xff)
       << "libraryVersion was not filled in";
 }

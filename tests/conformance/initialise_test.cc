@@ -66,7 +66,7 @@ TEST_F(InitialiseTest, FunctionListNeedsNoInitialise) {
   EXPECT_RV(CKR_ARGUMENTS_BAD, P11().C_GetFunctionList(nullptr));
 }
 
-// §5.4.4: "Every function in the Cryptoki API must have an entry point".
+// §5.4.4: a function that is not supported has its stub, never NULL.
 TEST_F(InitialiseTest, FunctionListHasNoGaps) {
   std::array<void*, 68> entries{};
   const auto* list = reinterpret_cast<const CK_BYTE*>(&P11());
@@ -82,8 +82,8 @@ TEST_F(InitialiseTest, NullArguments) {
   EXPECT_TRUE(IsInitialised());
 }
 
-// §5.4.1: every combination of the two flags without mutex functions; "the library is allowed to
-// create its own threads" must not be needed (NSS passes both).
+// §5.4.1: every combination of the two flags without mutex functions; the module must not need
+// threads of its own (NSS passes both flags).
 TEST_F(InitialiseTest, EveryFlagsValue) {
   for (const CK_FLAGS flags : {CK_FLAGS{0}, CKF_LIBRARY_CANT_CREATE_OS_THREADS, CKF_OS_LOCKING_OK,
                                CKF_LIBRARY_CANT_CREATE_OS_THREADS | CKF_OS_LOCKING_OK}) {
@@ -110,7 +110,7 @@ TEST_F(InitialiseTest, MutexFunctionsAlone) {
   EXPECT_EQ(IsInitialised(), rv == CKR_OK);
 }
 
-// §3.7: "either all or none of these four pointers".
+// §3.7: the four functions come together or not at all.
 TEST_F(InitialiseTest, SomeMutexFunctions) {
   for (unsigned bits = 1; bits < 15; ++bits) {
     for (const CK_FLAGS flags : {CK_FLAGS{0}, CKF_OS_LOCKING_OK}) {
@@ -122,7 +122,7 @@ TEST_F(InitialiseTest, SomeMutexFunctions) {
   }
 }
 
-// §3.7: "pReserved ... should be set to NULL_PTR for this version".
+// §3.7: pReserved must be NULL.
 TEST_F(InitialiseTest, Reserved) {
   CK_C_INITIALIZE_ARGS arguments = WithMutexes(0, CKF_OS_LOCKING_OK);
   arguments.pReserved = &arguments;
@@ -141,7 +141,7 @@ TEST_F(InitialiseTest, FinalizeBeforeInitialise) {
   EXPECT_RV(CKR_CRYPTOKI_NOT_INITIALIZED, P11().C_Finalize(nullptr));
 }
 
-// §5.4.2: "pReserved ... should be NULL_PTR"; a refused call changes nothing.
+// §5.4.2: pReserved must be NULL; a refused call changes nothing.
 TEST_F(InitialiseTest, FinalizeReserved) {
   ASSERT_RV(CKR_OK, Initialise());
   int reserved = 0;

@@ -23,7 +23,7 @@ TEST_F(SessionsTest, Info) {
   }
 }
 
-// §5.6.1: CKF_SERIAL_SESSION "must always be set".
+// §5.6.1: CKF_SERIAL_SESSION is not optional.
 TEST_F(SessionsTest, ParallelSessions) {
   for (const CK_FLAGS flags : {CK_FLAGS{0}, CKF_RW_SESSION}) {
     CK_SESSION_HANDLE session = 0;

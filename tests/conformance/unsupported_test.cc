@@ -38,7 +38,7 @@ TEST_F(UnsupportedTest, CryptoFunctions) {
   EXPECT_EQ(State(session_), CKS_RW_USER_FUNCTIONS);
 }
 
-// §5.20: "simply return the value CKR_FUNCTION_NOT_PARALLEL".
+// §5.20: both are left over from parallel sessions.
 TEST_F(UnsupportedTest, LegacyFunctions) {
   for (const Call& call : LegacyCalls()) {
     SCOPED_TRACE(call.name);
