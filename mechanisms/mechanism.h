@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mechanisms/cryptoki.h"
+#include "mechanisms/operation.h"
 #include "mechanisms/result.h"
 #include "vault/vault.h"
 
@@ -89,6 +90,14 @@ struct Mechanism {
   CkResult<NewKeyPair> (*generate_key_pair)(Parameter, const AttributeSource& wanted) = nullptr;
 
   CkResult<NewKey> (*derive)(Parameter, const Key& base, const SecretRequest&) = nullptr;
+
+  // Each makes an operation; |type| is the row's, so that rows of a family share functions.
+  using Type = CK_MECHANISM_TYPE;
+  CkResult<std::unique_ptr<DigestOperation>> (*digest)(Type, Parameter) = nullptr;
+  CkResult<std::unique_ptr<SignOperation>> (*sign)(Type, Parameter, const Key&) = nullptr;
+  CkResult<std::unique_ptr<VerifyOperation>> (*verify)(Type, Parameter, const Key&) = nullptr;
+  CkResult<std::unique_ptr<CipherOperation>> (*encrypt)(Type, Parameter, const Key&) = nullptr;
+  CkResult<std::unique_ptr<CipherOperation>> (*decrypt)(Type, Parameter, const Key&) = nullptr;
 };
 
 // AllMechanisms is the table, ascending by type.

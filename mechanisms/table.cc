@@ -2,7 +2,9 @@
 // C_GetMechanismInfo and dispatch alike.
 
 #include <algorithm>
+#include <array>
 
+#include "mechanisms/digest.h"
 #include "mechanisms/ecdh.h"
 #include "mechanisms/key_family.h"
 #include "mechanisms/mechanism.h"
@@ -14,18 +16,58 @@ namespace {
 
 constexpr CK_FLAGS kCurves = CKF_EC_F_P | CKF_EC_NAMEDCURVE | CKF_EC_CURVENAME;
 
-constexpr Mechanism kMechanisms[] = {
+constexpr Mechanism Digest(CK_MECHANISM_TYPE type) {
+  return {.type = type, .info = {0, 0, CKF_DIGEST}, .digest = BeginDigest};
+}
+
+// HMAC keys may have any length; the sizes are in bits, as those of generic secrets.
+constexpr Mechanism Hmac(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = {8, kMaxSecretBytes * 8, CKF_SIGN | CKF_VERIFY},
+          .sign = SignHmac,
+          .verify = VerifyHmac};
+}
+
+// By family; sorted below.
+constexpr Mechanism kRows[] = {
+    // Digests and HMAC.
+    Digest(CKM_SHA512_256),
+    Hmac(CKM_SHA512_256_HMAC),
+    Hmac(CKM_SHA512_256_HMAC_GENERAL),
+    Digest(CKM_SHA_1),
+    Hmac(CKM_SHA_1_HMAC),
+    Hmac(CKM_SHA_1_HMAC_GENERAL),
+    Digest(CKM_SHA256),
+    Hmac(CKM_SHA256_HMAC),
+    Hmac(CKM_SHA256_HMAC_GENERAL),
+    Digest(CKM_SHA224),
+    Hmac(CKM_SHA224_HMAC),
+    Hmac(CKM_SHA224_HMAC_GENERAL),
+    Digest(CKM_SHA384),
+    Hmac(CKM_SHA384_HMAC),
+    Hmac(CKM_SHA384_HMAC_GENERAL),
+    Digest(CKM_SHA512),
+    Hmac(CKM_SHA512_HMAC),
+    Hmac(CKM_SHA512_HMAC_GENERAL),
+    // Secret keys.
     {.type = CKM_GENERIC_SECRET_KEY_GEN,
      .info = {8, kMaxSecretBytes * 8, CKF_GENERATE},
      .generated_type = CKK_GENERIC_SECRET,
      .generate_key = GenerateGenericSecret},
+    // Elliptic curves.
     {.type = CKM_ECDH1_DERIVE, .info = {255, 255, CKF_DERIVE | kCurves}, .derive = DeriveEcdh1},
     {.type = CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
      .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
      .generated_type = CKK_EC_MONTGOMERY,
      .generate_key_pair = GenerateMontgomery},
 };
-static_assert(std::ranges::is_sorted(kMechanisms, {}, &Mechanism::type));
+
+constexpr auto kMechanisms = [] {
+  auto rows = std::to_array(kRows);
+  std::ranges::sort(rows, {}, &Mechanism::type);
+  return rows;
+}();
+static_assert(std::ranges::adjacent_find(kMechanisms, {}, &Mechanism::type) == kMechanisms.end());
 
 constexpr KeyFamily kFamilies[] = {
     {.key_type = CKK_EC_MONTGOMERY,

@@ -1,32 +1,14 @@
 // Key management functions, PKCS#11 3.2, 5.18.
 
-#include <cstring>
-
 #include "mechanisms/mechanism.h"
 #include "pkcs11/entry.h"
 #include "pkcs11/key_policy.h"
 #include "pkcs11/object_factory.h"
+#include "pkcs11/operation_step.h"
 
 using namespace secretmem;
 
 namespace {
-
-// Chosen is the row of a CK_MECHANISM and its parameter.
-struct Chosen {
-  const Mechanism& row;
-  Parameter parameter;
-};
-
-CkResult<Chosen> Choose(const CK_MECHANISM* given) {
-  if (given == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-  CK_MECHANISM mechanism;
-  memcpy(&mechanism, given, sizeof(mechanism));
-  const Mechanism* row = FindMechanism(mechanism.mechanism);
-  if (row == nullptr) return Refuse(CKR_MECHANISM_INVALID);
-  const auto parameter = ParameterBytes(mechanism.pParameter, mechanism.ulParameterLen);
-  if (!parameter) return Refuse(parameter.error());
-  return Chosen{*row, *parameter};
-}
 
 SecretRequest RequestOf(const Object& object) {
   return {object.key_type(), object.attributes.GetUlong(CKA_VALUE_LEN)};

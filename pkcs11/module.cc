@@ -48,6 +48,11 @@ void Session::Close() {
     if (closed_) return;
     closed_ = true;
     search.reset();
+    digest.Cancel();
+    sign.Cancel();
+    verify.Cancel();
+    encrypt.Cancel();
+    decrypt.Cancel();
   }
   token->ForgetSession(handle);
   token->SessionClosed(read_write());

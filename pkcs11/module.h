@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "pkcs11/active_operation.h"
 #include "pkcs11/config.h"
 #include "pkcs11/token.h"
 
@@ -39,7 +40,13 @@ class Session {
   const CK_FLAGS flags;
 
   std::mutex mutex;
-  std::optional<Search> search;  // under |mutex|
+  // All under |mutex|.
+  std::optional<Search> search;
+  OperationSlot<DigestOperation> digest;
+  OperationSlot<SignOperation> sign;
+  OperationSlot<VerifyOperation> verify;
+  OperationSlot<CipherOperation> encrypt;
+  OperationSlot<CipherOperation> decrypt;
 
  private:
   bool closed_ = false;  // under |mutex|

@@ -20,13 +20,33 @@ CK_STATE StateOf(const Session& session) {
   return session.read_write() ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION;
 }
 
+// Reauthenticate is the login that a key with CKA_ALWAYS_AUTHENTICATE asks for: it serves the one
+// operation that waits for it.
+CkStatus Reauthenticate(Session& session, Pin pin) {
+  const auto waiting = [&] {
+    return (session.sign.active && session.sign.active->needs_login) ||
+           (session.decrypt.active && session.decrypt.active->needs_login);
+  };
+  {
+    const std::lock_guard lock(session.mutex);
+    if (!waiting()) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
+  }
+  if (auto right = session.token->CheckUserPin(pin); !right) return right;
+  const std::lock_guard lock(session.mutex);
+  if (session.sign.active) session.sign.active->needs_login = false;
+  if (session.decrypt.active) session.decrypt.active->needs_login = false;
+  return {};
+}
+
 CkStatus LogIn(Session& session, CK_USER_TYPE user, const CK_UTF8CHAR* pin, CK_ULONG length) {
-  if (user == CKU_CONTEXT_SPECIFIC) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
-  if (user != CKU_USER && user != CKU_SO) return Refuse(CKR_USER_TYPE_INVALID);
+  if (user != CKU_USER && user != CKU_SO && user != CKU_CONTEXT_SPECIFIC) {
+    return Refuse(CKR_USER_TYPE_INVALID);
+  }
   if (pin == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
   // Longer than any PIN can be: wrong, and not worth reading.
   constexpr CK_ULONG kMost = 255;
   if (length > kMost) return Refuse(CKR_PIN_INCORRECT);
+  if (user == CKU_CONTEXT_SPECIFIC) return Reauthenticate(session, Pin(pin, length));
   return session.token->LogIn(user, Pin(pin, length));
 }
 
@@ -67,10 +87,13 @@ CK_RV C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO_PTR pInfo) {
 
 CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
-    if ((flags & CKF_FIND_OBJECTS) != 0) {
-      const std::lock_guard lock(session.mutex);
-      session.search.reset();
-    }
+    const std::lock_guard lock(session.mutex);
+    if ((flags & CKF_FIND_OBJECTS) != 0) session.search.reset();
+    if ((flags & CKF_DIGEST) != 0) session.digest.Cancel();
+    if ((flags & CKF_SIGN) != 0) session.sign.Cancel();
+    if ((flags & CKF_VERIFY) != 0) session.verify.Cancel();
+    if ((flags & CKF_ENCRYPT) != 0) session.encrypt.Cancel();
+    if ((flags & CKF_DECRYPT) != 0) session.decrypt.Cancel();
     return {};
   });
 }

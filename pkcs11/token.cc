@@ -261,6 +261,15 @@ CkStatus Token::LogIn(CK_USER_TYPE user, Pin pin) {
   return {};
 }
 
+CkStatus Token::CheckUserPin(Pin pin) {
+  if (login() != Login::kUser) return Refuse(CKR_USER_NOT_LOGGED_IN);
+  const auto record = ReadRecord();
+  if (!record) return Refuse(record.error());
+  const auto key = TryPin(PinRole::kUser, pin, *record);
+  if (!key) return Refuse(key.error());
+  return {};
+}
+
 CkStatus Token::LogOut() {
   {
     const std::lock_guard lock(mutex_);

@@ -56,6 +56,9 @@ class Token {
   CkStatus LogIn(CK_USER_TYPE user, Pin pin);
   CkStatus LogOut();
 
+  // CheckUserPin tries the user's PIN while that one is logged in.
+  CkStatus CheckUserPin(Pin pin);
+
   // InitPin is C_InitPIN: the security officer is logged in.
   CkStatus InitPin(Pin pin);
 

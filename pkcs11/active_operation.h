@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "mechanisms/operation.h"
+#include "pkcs11/key_policy.h"
+
+namespace secretmem {
+
+// ActiveOperation is an operation between its Init and its end.
+template <class Operation>
+struct ActiveOperation {
+  std::unique_ptr<Operation> operation;
+  std::optional<PermittedKey> key;  // digests have none
+  bool multi_part = false;          // an Update has been called
+  // CKA_ALWAYS_AUTHENTICATE: a CKU_CONTEXT_SPECIFIC login must come first.
+  bool needs_login = false;
+};
+
+// OperationSlot is where a session keeps its one operation of a kind. A call takes the operation
+// out while it computes, so that no lock is held then. Its members are used under the session's
+// mutex.
+template <class Operation>
+struct OperationSlot {
+  std::optional<ActiveOperation<Operation>> active;
+  bool busy = false;       // taken out by a call under way
+  bool cancelled = false;  // C_SessionCancel came meanwhile
+
+  bool in_use() const { return active.has_value() || busy; }
+
+  void Cancel() {
+    active.reset();
+    cancelled = busy;
+  }
+};
+
+}  // namespace secretmem

@@ -1,0 +1,139 @@
+#pragma once
+
+#include "mechanisms/mechanism.h"
+#include "pkcs11/entry.h"
+
+namespace secretmem {
+
+// After says what becomes of an operation when a call on it is over.
+enum class After : bool { kKeep, kEnd };
+
+// Step is the outcome of one call on an operation: PKCS#11 ends it on every error but
+// CKR_BUFFER_TOO_SMALL (3.2, 5.2).
+struct Step {
+  CK_RV code;
+  After after;
+
+  static Step Keep() { return {CKR_OK, After::kKeep}; }
+  static Step Error(CK_RV code) { return {code, After::kEnd}; }
+  // Of a status: |after| if it is well, the end if not.
+  static Step Of(const CkStatus& status, After after) {
+    return status ? Step{CKR_OK, after} : Error(status.error());
+  }
+};
+
+// Deliver is the output convention of operations: a null |out| asks for the length, a short one is
+// CKR_BUFFER_TOO_SMALL, both keep the operation. Otherwise produce(span of |needed| bytes) returns
+// how many it wrote, and |after| follows.
+template <class Produce>
+Step Deliver(CK_BYTE* out, CK_ULONG* length, size_t needed, After after, Produce&& produce) {
+  if (out == nullptr) {
+    *length = needed;
+    return Step::Keep();
+  }
+  if (*length < needed) {
+    *length = needed;
+    return {CKR_BUFFER_TOO_SMALL, After::kKeep};
+  }
+  const CkResult<size_t> written = produce(std::span<uint8_t>(out, needed));
+  if (!written) return Step::Error(written.error());
+  *length = *written;
+  return {CKR_OK, after};
+}
+
+// IsInput says whether a pointer and length are an input at all.
+inline bool IsInput(const void* data, CK_ULONG length) { return data != nullptr || length == 0; }
+
+// BeginOperation puts a new operation into |slot|. |make| returns CkResult<ActiveOperation>; it is
+// not called while another one is active: CKR_OPERATION_ACTIVE.
+template <class Operation, class Make>
+CkStatus BeginOperation(Session& session, OperationSlot<Operation>& slot, Make&& make) {
+  {
+    const std::lock_guard lock(session.mutex);
+    if (slot.in_use()) return Refuse(CKR_OPERATION_ACTIVE);
+    slot.busy = true;
+  }
+  struct Idle {
+    Session& session;
+    OperationSlot<Operation>& slot;
+    ~Idle() {
+      const std::lock_guard lock(session.mutex);
+      slot.busy = false;
+      slot.cancelled = false;
+    }
+  } idle{session, slot};
+  CkResult<ActiveOperation<Operation>> made = make();
+  if (!made) return Refuse(made.error());
+  const bool closed = session.IsClosed();
+  const std::lock_guard lock(session.mutex);
+  if (closed) return Refuse(CKR_SESSION_CLOSED);
+  if (!slot.cancelled) slot.active = std::move(*made);
+  return {};
+}
+
+// OnOperation runs |step(ActiveOperation&)| on the operation in |slot|, without a lock.
+// CKR_OPERATION_NOT_INITIALIZED without one; CKR_OPERATION_ACTIVE while another thread uses it;
+// CKR_USER_NOT_LOGGED_IN, and its end, if its private key's user has logged out.
+template <class Operation, class F>
+CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, F&& step) {
+  std::optional<ActiveOperation<Operation>> mine;
+  {
+    const std::lock_guard lock(session.mutex);
+    if (slot.busy) return Refuse(CKR_OPERATION_ACTIVE);
+    if (!slot.active) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
+    mine.swap(slot.active);
+    slot.busy = true;
+  }
+  struct PutBack {
+    Session& session;
+    OperationSlot<Operation>& slot;
+    std::optional<ActiveOperation<Operation>>& mine;
+    After after = After::kEnd;
+    ~PutBack() {
+      const bool closed = session.IsClosed();
+      const std::lock_guard lock(session.mutex);
+      if (after == After::kKeep && !slot.cancelled && !closed) slot.active.swap(mine);
+      slot.busy = slot.cancelled = false;
+    }
+  } put_back{session, slot, mine};
+  if (mine->key && mine->key->object().Is(CKA_PRIVATE) && session.token->login() != Login::kUser) {
+    return Refuse(CKR_USER_NOT_LOGGED_IN);
+  }
+  if (mine->needs_login) return Refuse(CKR_USER_NOT_LOGGED_IN);
+  const Step done = step(*mine);
+  put_back.after = done.after;
+  if (done.code != CKR_OK) return Refuse(done.code);
+  return {};
+}
+
+// Chosen is the row of a CK_MECHANISM and its parameter.
+struct Chosen {
+  const Mechanism& row;
+  Parameter parameter;
+};
+
+// Choose finds the row. CKR_ARGUMENTS_BAD, CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID.
+CkResult<Chosen> Choose(const CK_MECHANISM* given);
+
+// BeginWithKey is an Init function's work: |make| is the member of the row that makes the
+// operation, |usage| the attribute that the key must have.
+template <class Operation>
+CkStatus BeginWithKey(Session& session, OperationSlot<Operation>& slot, const CK_MECHANISM* given,
+                      CK_OBJECT_HANDLE key_handle, CK_ATTRIBUTE_TYPE usage,
+                      CkResult<std::unique_ptr<Operation>> (*Mechanism::*make)(CK_MECHANISM_TYPE,
+                                                                               Parameter,
+                                                                               const Key&)) {
+  return BeginOperation(session, slot, [&]() -> CkResult<ActiveOperation<Operation>> {
+    const auto chosen = Choose(given);
+    if (!chosen) return Refuse(chosen.error());
+    if (chosen->row.*make == nullptr) return Refuse(CKR_MECHANISM_INVALID);
+    auto key = PermittedKey::Permit(session.token->Find(key_handle), usage, chosen->row.type);
+    if (!key) return Refuse(key.error());
+    auto operation = (chosen->row.*make)(chosen->row.type, chosen->parameter, key->key());
+    if (!operation) return Refuse(operation.error());
+    const bool needs_login = key->object().Is(CKA_ALWAYS_AUTHENTICATE);
+    return ActiveOperation<Operation>{std::move(*operation), std::move(*key), false, needs_login};
+  });
+}
+
+}  // namespace secretmem
