@@ -1,6 +1,6 @@
 // Encryption and decryption functions, PKCS#11 3.2, 5.8 and 5.9.
 
-#include "pkcs11/operation_step.h"
+#include "pkcs11/cipher_step.h"
 
 namespace secretmem {
 namespace {
@@ -24,13 +24,8 @@ CkStatus Update(Session& session, Slot slot, std::span<const uint8_t> in, CK_BYT
                 CK_ULONG* length) {
   const bool fit = IsInput(in.data(), in.size()) && length != nullptr;
   return OnOperation(session, session.*slot, fit, [&](Active& active) -> Step {
-    const size_t needed = active.operation->update_size(in.size());
-    if (out != nullptr || needed == 0) active.multi_part = true;
-    // An update that writes nothing may come without a buffer, and is one all the same.
-    uint8_t nothing = 0;
-    if (out == nullptr && needed == 0) out = &nothing;
-    return Deliver(out, length, needed, After::kKeep,
-                   [&](std::span<uint8_t> to) { return active.operation->Update(in, to); });
+    return UpdateCipher(active, in.size(), out, length,
+                        [&](std::span<uint8_t> to) { return active.operation->Update(in, to); });
   });
 }
 

@@ -48,6 +48,15 @@ void Apply(Object& object, const AttributeValues& values) {
   object.attributes.ShrinkToFit();
 }
 
+SecretRequest RequestOf(const Object& object) {
+  return {object.key_type(), object.attributes.GetUlong(CKA_VALUE_LEN)};
+}
+
+void Complete(const Blueprint& plan, NewKey key) {
+  Apply(*plan.object, key.attributes);
+  plan.object->secret = std::make_shared<KeySecret>(std::move(key.secret));
+}
+
 CkStatus TakeIn(Blueprint& plan) {
   Object& object = *plan.object;
   const KeyFamily* family = FindKeyFamily(object.key_type());

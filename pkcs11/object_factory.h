@@ -20,6 +20,12 @@ CkResult<Blueprint> Plan(Session& session, const CK_ATTRIBUTE* attributes, CK_UL
 // Apply puts the attributes that a mechanism determined into |object|.
 void Apply(Object& object, const AttributeValues& values);
 
+// RequestOf returns what a mechanism has to know of a planned secret key.
+SecretRequest RequestOf(const Object& object);
+
+// Complete gives a planned key what a mechanism made.
+void Complete(const Blueprint& plan, NewKey key);
+
 // TakeIn lets the key family check and canonicalise the key material of a planned key, and moves
 // its secret into a vault. Nothing to do for other objects.
 CkStatus TakeIn(Blueprint& plan);
