@@ -51,6 +51,11 @@ void Parent() {
 }
 
 void Child() {
+#if defined(__SANITIZE_THREAD__)
+  // It remembers who holds what across the fork. glibc's lock, which remembers thread numbers that
+  // changed, is not meant to be unlocked here, and is made anew below.
+  pthread_rwlock_unlock(&g_gate);
+#endif
   g_gate = kFreshGate;
   if (uint8_t* page = g_wipe_on_fork; page != nullptr) *page = 1;
   g_generation++;
