@@ -64,6 +64,8 @@ class StackPool {
 
   void Trim() {
     const std::lock_guard lock(mutex_);
+    // Who waits for a stack in use may have to make one now, or hear that none can be had.
+    returned_.notify_all();
     while (free_ != nullptr) {
       Stack* stack = free_;
       free_ = stack->next;
@@ -135,13 +137,19 @@ int VectorLevel() {
 }
 const int g_vectors = VectorLevel();
 
-// Clear wipes what the call has written. Stacks are zero before, so the lowest byte that is not
-// zero is the deepest that counts: what was written as zero below it tells nothing.
-void Clear(Stack* stack) {
+// FindUsed sets |used| to the part of |stack| that the call has written. Stacks are zero before, so
+// the lowest byte that is not zero is the deepest that counts: what was written as zero below it
+// tells nothing.
+struct UsedPart {
+  const Stack* stack;
+  size_t first = 0;
+};
+void FindUsed(void* argument) {
+  auto& used = *static_cast<UsedPart*>(argument);
   // GCC makes vector registers of these, 16 bytes wide on every architecture.
   using Vector [[gnu::vector_size(16)]] = uint64_t;
   constexpr size_t kStep = 8;
-  const auto* vectors = reinterpret_cast<const Vector*>(stack->low);
+  const auto* vectors = reinterpret_cast<const Vector*>(used.stack->low);
   constexpr size_t kCount = kStackBytes / sizeof(Vector);
   size_t i = 0;
   for (; i < kCount; i += kStep) {
@@ -149,7 +157,7 @@ void Clear(Stack* stack) {
                        vectors[i + 4] | vectors[i + 5] | vectors[i + 6] | vectors[i + 7];
     if ((any[0] | any[1]) != 0) break;
   }
-  Wipe(stack->low + i * sizeof(Vector), kStackBytes - i * sizeof(Vector));
+  used.first = i * sizeof(Vector);
 }
 
 void CallOn(Stack* stack, void (*function)(void*), void* argument) {
@@ -176,6 +184,15 @@ void CallOn(Stack* stack, void (*function)(void*), void* argument) {
   // To ThreadSanitizer this is a call like any other: it keeps its own stack of calls.
   secretmem_call_on_stack(stack->low + kStackBytes, function, argument, g_vectors);
 #endif
+}
+
+// Clear wipes what the call has written.
+void Clear(Stack* stack) {
+  UsedPart used{stack};
+  // On the secret stack once more: the search brings its words into registers, which the way back
+  // clears.
+  CallOn(stack, FindUsed, &used);
+  Wipe(stack->low + used.first, kStackBytes - used.first);
 }
 
 // WarmLibrary lets BoringSSL make what it makes once per process.
@@ -216,7 +233,11 @@ void Enter(void* argument) {
 
 // The random generator of the forking thread came over with the library heap; it notices the fork
 // at its next use and reseeds.
-void ChildAfterFork() { Pool().Abandon(); }
+// Before that getrandom(2) is looked at once more: the child may be on its way into a sandbox.
+void ChildAfterFork() {
+  Pool().Abandon();
+  t_thread_warm = false;
+}
 
 void InstallOnce() {
   InstallHeapForkHooks();
@@ -238,6 +259,8 @@ VaultResult<void> InitialiseVault() {
 
 void TrimVault() {
   const ForkGuard guard;
+  // What lies at the addresses there is somebody else's.
+  if (LibraryHeapLost() || IsForkedWithoutHandlers()) return;
   Pool().Trim();
   KeyHeap().Trim();
 }
