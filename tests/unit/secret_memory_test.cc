@@ -145,6 +145,7 @@ TEST(SecretMemoryTest, MissingAndForbiddenCallsAreToldApart) {
 }
 
 TEST(SecretMemoryTest, LockedFallbackIsLockedAndNotDumped) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizers make mlock(2) do nothing";
   const int status = InChild([] {
     SetProtection(Protection::kLocked);
     if (CurrentProtection() != Protection::kLocked) return 1;
@@ -169,6 +170,7 @@ TEST(SecretMemoryTest, LockedFallbackIsLockedAndNotDumped) {
 }
 
 TEST(SecretMemoryTest, LockedFallbackKnowsItsLimit) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizers make mlock(2) do nothing";
   const int status = InChild([] {
     SetProtection(Protection::kLocked);
     LimitLockedMemory(4 * kPage);
