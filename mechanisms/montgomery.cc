@@ -79,15 +79,19 @@ CkResult<NewKeyPair> GenerateMontgomery(Parameter parameter, const AttributeSour
   auto stored = CheckMontgomeryParams(*params);
   if (!stored) return Refuse(stored.error());
 
-  auto secret = ToCk(Vault::New(kX25519Bytes));
-  if (!secret) return Refuse(secret.error());
   X25519PublicKey public_key;
-  const auto generated = secret->WriteSecret<kX25519Bytes>([&](WritableSecretView<32> key) {
-    do {
-      X25519_keypair(public_key.data(), key.data());
-    } while (LooksLikeDer(public_key));
+  auto secret = OnShallowStack([&]() -> VaultResult<Vault> {
+    auto vault = Vault::New(kX25519Bytes);
+    if (!vault) return vault;
+    auto drawn = vault->WriteSecret<kX25519Bytes>([&](WritableSecretView<32> key) {
+      do {
+        X25519_keypair(public_key.data(), key.data());
+      } while (LooksLikeDer(public_key));
+    });
+    if (!drawn) return std::unexpected(drawn.error());
+    return vault;
   });
-  if (!generated) return Refuse(RvOf(generated.error()));
+  if (!secret) return Refuse(RvOf(secret.error()));
   return NewKeyPair{std::move(*secret),
                     {{CKA_EC_PARAMS, *stored}, {CKA_EC_POINT, Bytes(public_key)}},
                     {{CKA_EC_PARAMS, *stored}}};

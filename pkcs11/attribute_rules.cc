@@ -1,6 +1,7 @@
 #include "pkcs11/attribute_rules.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 #include "mechanisms/vendor.h"
@@ -71,11 +72,11 @@ constexpr AttributeRule kRules[] = {
     {CKA_END_DATE, kDate, kCertificateClass, kAnyFamily, kCreate, kEmpty},
     {CKA_END_DATE, kDate, kKeys, kAnyFamily, kAnyTime, kEmpty},
 
-    {CKA_MODULUS, kBigInteger, kAsymmetric, kRsaFamily, kCreate | kRequired | kMaterial, kAbsent},
+    {CKA_MODULUS, kBigInteger, kAsymmetric, kRsaFamily, kCreate | kRequired, kAbsent},
     {CKA_MODULUS_BITS, kUlong, kPublicKeyClass, kRsaFamily, kGenerate | kGenerateRequired, kAbsent},
-    {CKA_PUBLIC_EXPONENT, kBigInteger, kPublicKeyClass, kRsaFamily,
-     kCreate | kRequired | kGenerate | kMaterial, kAbsent},
-    {CKA_PUBLIC_EXPONENT, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate | kMaterial, kAbsent},
+    {CKA_PUBLIC_EXPONENT, kBigInteger, kPublicKeyClass, kRsaFamily, kCreate | kRequired | kGenerate,
+     kAbsent},
+    {CKA_PUBLIC_EXPONENT, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate, kAbsent},
     {CKA_PRIVATE_EXPONENT, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate | kRequired | kSecret,
      kAbsent},
     {CKA_PRIME_1, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate | kSecret, kAbsent},
@@ -83,11 +84,12 @@ constexpr AttributeRule kRules[] = {
     {CKA_EXPONENT_1, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate | kSecret, kAbsent},
     {CKA_EXPONENT_2, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate | kSecret, kAbsent},
     {CKA_COEFFICIENT, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate | kSecret, kAbsent},
-    {CKA_PUBLIC_KEY_INFO, kBytes, kCertificateClass | kAsymmetric, kAnyFamily, kCreate | kMaterial,
-     kEmpty},
+    {CKA_PUBLIC_KEY_INFO, kBytes, kCertificateClass | kAsymmetric, kAnyFamily, kCreate, kEmpty},
 
     {CKA_VALUE_LEN, kUlong, kSecretKeyClass, kSymmetricFamily, kGenerate | kUnwrap | kDerive,
      kAbsent},
+    // Not an attribute of data objects, but CKM_HKDF_DATA is told the length this way.
+    {CKA_VALUE_LEN, kUlong, kDataClass, kAnyFamily, kDerive, kAbsent},
     {CKA_EXTRACTABLE, kBool, kPrivateOrSecret, kAnyFamily, kAnyTime | kOnlyToFalse, kBuilder},
     {CKA_LOCAL, kBool, kKeys, kAnyFamily, kReadOnly, kBuilder},
     {CKA_NEVER_EXTRACTABLE, kBool, kPrivateOrSecret, kAnyFamily, kReadOnly, kBuilder},
@@ -98,10 +100,9 @@ constexpr AttributeRule kRules[] = {
     {CKA_DESTROYABLE, kBool, kAll, kAnyFamily, kMake | kCopy, kTrue},
 
     {CKA_EC_PARAMS, kBytes, kPublicKeyClass, kEcFamilies,
-     kCreate | kRequired | kGenerate | kGenerateRequired | kMaterial, kAbsent},
-    {CKA_EC_PARAMS, kBytes, kPrivateKeyClass, kEcFamilies, kCreate | kRequired | kMaterial,
-     kAbsent},
-    {CKA_EC_POINT, kBytes, kPublicKeyClass, kEcFamilies, kCreate | kRequired | kMaterial, kAbsent},
+     kCreate | kRequired | kGenerate | kGenerateRequired, kAbsent},
+    {CKA_EC_PARAMS, kBytes, kPrivateKeyClass, kEcFamilies, kCreate | kRequired, kAbsent},
+    {CKA_EC_POINT, kBytes, kPublicKeyClass, kEcFamilies, kCreate | kRequired, kAbsent},
     {CKA_ALWAYS_AUTHENTICATE, kBool, kPrivateKeyClass, kAnyFamily, kMake, kFalse},
     {CKA_WRAP_WITH_TRUSTED, kBool, kPrivateOrSecret, kAnyFamily, kAnyTime | kOnlyToTrue, kFalse},
     {CKA_PROFILE_ID, kUlong, kProfileClass, kAnyFamily, kReadOnly, kAbsent},
@@ -233,11 +234,26 @@ bool IsValidSecretSize(CK_KEY_TYPE key_type, size_t size) {
          std::ranges::find(rule->secret_sizes, size) != std::end(rule->secret_sizes);
 }
 
+bool MayBeSecretAttribute(CK_ATTRIBUTE_TYPE type) {
+  constexpr auto secret_types = [] {
+    constexpr auto is_secret = [](const AttributeRule& rule) {
+      return (rule.flags & kSecret) != 0;
+    };
+    std::array<CK_ATTRIBUTE_TYPE, std::ranges::count_if(kRules, is_secret)> types = {};
+    size_t count = 0;
+    for (const AttributeRule& rule : kRules) {
+      if (is_secret(rule)) types[count++] = rule.type;
+    }
+    return types;
+  }();
+  return std::ranges::find(secret_types, type) != secret_types.end();
+}
+
 bool IsSecretAttribute(CK_OBJECT_CLASS object_class, CK_KEY_TYPE /*key_type*/,
                        CK_ATTRIBUTE_TYPE type) {
+  if (!MayBeSecretAttribute(type)) return false;
   const auto rows = RulesOf(type);
   const auto is_secret = [](const AttributeRule& rule) { return (rule.flags & kSecret) != 0; };
-  if (std::ranges::none_of(rows, is_secret)) return false;
   if (std::ranges::all_of(rows, is_secret)) return true;
   // Without regard to the family: a private key of an unknown type must not have its value stored.
   const uint8_t class_bit = ClassBitOf(object_class);

@@ -66,7 +66,6 @@ enum RuleFlag : uint16_t {
   kOnlyToFalse = 512,       // once false it stays (footnote 12)
   kTrueBySoOnly = 1024,     // footnote 10
   kSecret = 2048,           // key bytes: go to a vault, never into an AttributeSet (footnote 7)
-  kMaterial = 4096,         // public key material, offered to BuildRequest::canonicalize
 };
 
 }  // namespace rules
@@ -138,6 +137,9 @@ bool IsValidSecretSize(CK_KEY_TYPE key_type, size_t size);
 // ordinary memory of the module: CKA_VALUE of private and secret keys of any type, known or not,
 // and RSA's private components on whatever object. (|key_type| is not needed to tell today.)
 bool IsSecretAttribute(CK_OBJECT_CLASS object_class, CK_KEY_TYPE key_type, CK_ATTRIBUTE_TYPE type);
+
+// MayBeSecretAttribute returns whether the attribute is secret on some object. Cheap.
+bool MayBeSecretAttribute(CK_ATTRIBUTE_TYPE type);
 
 // ReadAccess says how C_GetAttributeValue answers for one attribute of an object.
 enum class ReadAccess {

@@ -1,6 +1,7 @@
 #include "pkcs11/attribute_set.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <limits>
 #include <stdexcept>
@@ -68,9 +69,14 @@ AttributeSet& AttributeSet::operator=(AttributeSet&& other) noexcept {
 
 std::optional<uint32_t> AttributeSet::PackedBit(CK_ATTRIBUTE_TYPE type) {
   static_assert(std::ranges::is_sorted(kPackedBooleans, std::ranges::less_equal{}));
-  const auto* found = std::ranges::lower_bound(kPackedBooleans, type);
-  if (found == std::end(kPackedBooleans) || *found != type) return std::nullopt;
-  return uint32_t{1} << (found - kPackedBooleans);
+  // Index plus one by type, as every getter and setter begins here.
+  static constexpr auto kIndex = [] {
+    std::array<uint8_t, kPackedBooleans[kPackedCount - 1] + 1> index = {};
+    for (uint8_t i = 0; i < kPackedCount; ++i) index[kPackedBooleans[i]] = i + 1;
+    return index;
+  }();
+  if (type >= kIndex.size() || kIndex[type] == 0) return std::nullopt;
+  return uint32_t{1} << (kIndex[type] - 1);
 }
 
 std::span<const uint8_t> AttributeSet::BooleanBytes(bool value) {
@@ -136,10 +142,12 @@ std::optional<AttributeSet> AttributeSet::GetTemplate(CK_ATTRIBUTE_TYPE type) co
 }
 
 void AttributeSet::RefuseSecret(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) const {
+  const bool decides = type == CKA_CLASS || type == CKA_KEY_TYPE;
+  if (!decides && !MayBeSecretAttribute(type)) return;
   CK_OBJECT_CLASS object_class = GetUlong(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);
   CK_KEY_TYPE key_type = GetUlong(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION);
   bool secret = IsSecretAttribute(object_class, key_type, type);
-  if ((type == CKA_CLASS || type == CKA_KEY_TYPE) && value.size() == sizeof(CK_ULONG)) {
+  if (decides && value.size() == sizeof(CK_ULONG)) {
     // A class or key type set late must not turn a stored attribute into a secret one.
     (type == CKA_CLASS ? object_class : key_type) = Load<CK_ULONG>(value.data());
     secret |= HoldsSecret(object_class, key_type);
@@ -183,7 +191,7 @@ void AttributeSet::SetBytes(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> val
   RefuseSecret(type, value);
   const Position at = Find(type);
   if (type > kMaxType || value.size() > kMaxValueSize ||
-      (!at.found && EntryCount() == kMaxEntries)) {
+      (!at.found && size_ >= kMaxEntries * kEntryHeaderSize && EntryCount() == kMaxEntries)) {
     throw std::length_error("an attribute is too large");
   }
   Replace(at, type, value);

@@ -18,7 +18,6 @@ namespace {
 
 constexpr char kConfigName[] = "/secretmem-pkcs11/config.toml";
 constexpr char kTokensName[] = "/secretmem-pkcs11/tokens";
-constexpr char kSystemConfig[] = "/etc/secretmem-pkcs11/config.toml";
 
 std::unexpected<ConfigError> Failure(std::string reason) {
   return std::unexpected(ConfigError{std::move(reason)});
@@ -102,7 +101,7 @@ std::expected<std::optional<std::string>, ConfigError> ReadSmallFile(const std::
   return text;
 }
 
-std::expected<Config, ConfigError> ReadConfig() {
+std::expected<Config, ConfigError> ReadConfig(const std::string& system_file) {
   std::vector<std::string> places;
   const std::optional<std::string> named = Environment("SECRETMEM_PKCS11_CONF");
   if (named) {
@@ -111,7 +110,7 @@ std::expected<Config, ConfigError> ReadConfig() {
     if (const auto user = UserPath("XDG_CONFIG_HOME", "/.config", kConfigName)) {
       places.push_back(*user);
     }
-    places.push_back(kSystemConfig);
+    places.push_back(system_file);
   }
   for (const std::string& place : places) {
     std::expected<std::optional<std::string>, ConfigError> text = ReadSmallFile(place);
@@ -124,8 +123,8 @@ std::expected<Config, ConfigError> ReadConfig() {
 
 }  // namespace
 
-std::expected<Config, ConfigError> LoadConfig() {
-  std::expected<Config, ConfigError> config = ReadConfig();
+std::expected<Config, ConfigError> LoadConfig(const std::string& system_file) {
+  std::expected<Config, ConfigError> config = ReadConfig(system_file);
   if (!config) return config;
   std::string& tokens = config->tokens_directory;
   if (tokens.starts_with("~/")) {

@@ -58,10 +58,12 @@ inline constexpr size_t kMaxConfigBytes = size_t{64} << 10;
 
 // LoadConfig reads the first of: the file SECRETMEM_PKCS11_CONF names (which must exist),
 // $XDG_CONFIG_HOME/secretmem-pkcs11/config.toml (~/.config where unset),
-// /etc/secretmem-pkcs11/config.toml; or takes the defaults. Unknown keys, wrong types, values out
+// /etc/secretmem-pkcs11/config.toml; or takes the defaults. A file in a directory this user may not
+// look into counts as missing. Unknown keys, wrong types, values out
 // of range, and files that are there but cannot be read are errors. Environment variables count for
-// nothing in set-uid programs.
-std::expected<Config, ConfigError> LoadConfig();
+// nothing in set-uid programs. Tests name another `system_file`.
+inline constexpr char kSystemConfig[] = "/etc/secretmem-pkcs11/config.toml";
+std::expected<Config, ConfigError> LoadConfig(const std::string& system_file = kSystemConfig);
 
 // ParseConfig reads `text`; `source` is the file name for messages. Leaves tokens_directory empty
 // where the text does not set it.

@@ -15,9 +15,10 @@ CallGuard::~CallGuard() {
 
 CK_RV Answer(const char* function, CK_RV code) {
   if (code == CKR_DEVICE_MEMORY) {
-    LogError("%s: no secret memory or no disk space is left: raise RLIMIT_MEMLOCK (ulimit -l, "
-             "LimitMEMLOCK=) or make room for the token's file",
-             function);
+    LogError(
+        "%s: no secret memory or no disk space is left: raise RLIMIT_MEMLOCK (ulimit -l, "
+        "LimitMEMLOCK=) or make room for the token's file",
+        function);
   }
   if (code != CKR_OK && GetLogLevel() >= LogLevel::kDebug) {
     LogDebug("%s: 0x%lx", function, code);

@@ -64,9 +64,10 @@ CkStatus CheckInitArgs(const void* pointer) {
 
 CkResult<const Config*> TheConfig() {
   if (g_config != nullptr) return g_config;
+  // The environment's word counts for what LoadConfig itself has to say, too.
+  InitLog(LogLevel::kOff);
   auto config = LoadConfig();
   if (!config) {
-    InitLog(LogLevel::kError);
     LogError("configuration: %s", config.error().reason.c_str());
     return Refuse(CKR_GENERAL_ERROR);
   }

@@ -37,23 +37,19 @@ CK_SLOT_ID SmallestFree(const std::vector<Slot>& slots) {
 
 }  // namespace
 
-bool Session::Own(CK_OBJECT_HANDLE handle) {
+bool Session::IsClosed() {
   const std::lock_guard lock(mutex);
-  if (closed_) return false;
-  owned_.insert(handle);
-  return true;
+  return closed_;
 }
 
 void Session::Close() {
-  std::unordered_set<CK_OBJECT_HANDLE> owned;
   {
     const std::lock_guard lock(mutex);
     if (closed_) return;
     closed_ = true;
-    owned.swap(owned_);
     search.reset();
   }
-  for (const CK_OBJECT_HANDLE handle : owned) token->Forget(handle);
+  token->ForgetSession(handle);
   token->SessionClosed(read_write());
 }
 
@@ -160,11 +156,11 @@ CkResult<CK_SESSION_HANDLE> Module::OpenSession(CK_SLOT_ID slot, CK_FLAGS flags)
   const auto token = TokenAt(slot);
   if (!token) return Refuse(token.error());
   if (auto there = (*token)->Check(); !there) return Refuse(there.error());
-  auto session = std::make_shared<Session>(slot, *token, flags);
+  const CK_SESSION_HANDLE handle = g_next_session++;
+  auto session = std::make_shared<Session>(handle, slot, *token, flags);
   if (auto opened = (*token)->SessionOpened(session->read_write()); !opened) {
     return Refuse(opened.error());
   }
-  const CK_SESSION_HANDLE handle = g_next_session++;
   const std::unique_lock lock(sessions_mutex_);
   sessions_.emplace_hint(sessions_.end(), handle, std::move(session));
   return handle;

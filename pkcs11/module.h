@@ -5,7 +5,6 @@
 #include <mutex>
 #include <shared_mutex>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "pkcs11/config.h"
@@ -22,18 +21,19 @@ struct Search {
 // Session is one PKCS#11 session. Its members may be used from any thread.
 class Session {
  public:
-  Session(CK_SLOT_ID slot_id, std::shared_ptr<Token> its_token, CK_FLAGS its_flags)
-      : slot(slot_id), token(std::move(its_token)), flags(its_flags) {}
+  Session(CK_SESSION_HANDLE its_handle, CK_SLOT_ID slot_id, std::shared_ptr<Token> its_token,
+          CK_FLAGS its_flags)
+      : handle(its_handle), slot(slot_id), token(std::move(its_token)), flags(its_flags) {}
 
   bool read_write() const { return (flags & CKF_RW_SESSION) != 0; }
   Caller caller() const { return {token->login(), read_write()}; }
 
-  // Own notes a session object that dies with this session; false if it is closed already.
-  bool Own(CK_OBJECT_HANDLE handle);
+  bool IsClosed();
 
   // Close marks the session as closed, drops its objects and tells the token. Once only.
   void Close();
 
+  const CK_SESSION_HANDLE handle;
   const CK_SLOT_ID slot;
   const std::shared_ptr<Token> token;
   const CK_FLAGS flags;
@@ -42,8 +42,7 @@ class Session {
   std::optional<Search> search;  // under |mutex|
 
  private:
-  bool closed_ = false;                         // under |mutex|
-  std::unordered_set<CK_OBJECT_HANDLE> owned_;  // under |mutex|
+  bool closed_ = false;  // under |mutex|
 };
 
 // Slot is where a token is, or could be made. The uninitialised one has no path.

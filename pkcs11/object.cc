@@ -4,7 +4,7 @@
 
 namespace secretmem {
 
-KeySecret::KeySecret(Vault vault) : vault_(std::make_unique<const Vault>(std::move(vault))) {}
+KeySecret::KeySecret(Vault vault) : vault_(std::move(vault)) {}
 
 KeySecret::KeySecret(std::vector<uint8_t> sealed, std::vector<uint8_t> associated,
                      std::shared_ptr<const Vault> sealing_key)
@@ -15,25 +15,25 @@ KeySecret::KeySecret(std::vector<uint8_t> sealed, std::vector<uint8_t> associate
 CkResult<const Vault*> KeySecret::Open() {
   {
     const std::lock_guard lock(mutex_);
-    if (vault_ != nullptr) return vault_.get();
+    if (vault_) return &*vault_;
   }
   // Written by the constructor only, so readable without the lock.
   auto opened = Unseal(*sealing_key_, associated_, sealed_);
   if (!opened) return Refuse(RvOf(opened.error()));
-  auto vault = std::make_unique<const Vault>(std::move(*opened));
   const std::lock_guard lock(mutex_);
   // Another thread may have been faster; its vault may be in use already.
-  if (vault_ == nullptr) vault_ = std::move(vault);
-  return vault_.get();
+  if (!vault_) vault_.emplace(std::move(*opened));
+  return &*vault_;
 }
 
-std::vector<uint8_t> UniqueId(const ObjectUid& uid) {
+std::array<char, 36> UniqueId(const ObjectUid& uid) {
   constexpr char kHex[] = "0123456789abcdef";
-  std::vector<uint8_t> text;
+  std::array<char, 36> text;
+  size_t at = 0;
   for (size_t i = 0; i < uid.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text.push_back('-');
-    text.push_back(static_cast<uint8_t>(kHex[uid[i] >> 4]));
-    text.push_back(static_cast<uint8_t>(kHex[uid[i] & 15]));
+    if (i == 4 || i == 6 || i == 8 || i == 10) text[at++] = '-';
+    text[at++] = kHex[uid[i] >> 4];
+    text[at++] = kHex[uid[i] & 15];
   }
   return text;
 }

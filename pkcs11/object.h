@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,7 +30,7 @@ class KeySecret {
 
  private:
   std::mutex mutex_;
-  std::unique_ptr<const Vault> vault_;  // under |mutex_|
+  std::optional<const Vault> vault_;  // once there it stays; under |mutex_|
   std::vector<uint8_t> sealed_;
   std::vector<uint8_t> associated_;
   std::shared_ptr<const Vault> sealing_key_;
@@ -42,8 +43,9 @@ struct Object : AttributeSource {
   std::shared_ptr<KeySecret> secret;  // null where there is none
 
   ObjectUid uid{};
-  // Where it lies in the token's file; 0 for session objects.
+  // Where it lies in the token's file, 0 for session objects; and those die with this session.
   int64_t row = 0;
+  CK_SESSION_HANDLE session = 0;
   uint64_t version = 0;
 
   std::optional<std::span<const uint8_t>> Get(CK_ATTRIBUTE_TYPE type) const override {
@@ -61,6 +63,6 @@ struct Object : AttributeSource {
 using ObjectPtr = std::shared_ptr<const Object>;
 
 // UniqueId is CKA_UNIQUE_ID's value, the uid as a UUID's 36 characters.
-std::vector<uint8_t> UniqueId(const ObjectUid& uid);
+std::array<char, 36> UniqueId(const ObjectUid& uid);
 
 }  // namespace secretmem

@@ -185,15 +185,6 @@ class Builder {
     }
     StoredValue value;
     if (const CK_RV rv = value.Read(given_, rule); rv != CKR_OK) return rv;
-    if ((rule.flags & kMaterial) != 0 && request_.canonicalize != nullptr) {
-      const auto canonical =
-          request_.canonicalize(class_, key_type_number_, rule.type, value.bytes());
-      if (!canonical) return canonical.error();
-      if (*canonical) {
-        built_.attributes.SetBytes(rule.type, **canonical);
-        return CKR_OK;
-      }
-    }
     built_.attributes.SetBytes(rule.type, value.bytes());
     return CKR_OK;
   }
@@ -286,6 +277,9 @@ class Builder {
         attributes.SetUlong(CKA_VALUE_LEN, secret.value.size());
       }
     }
+    if (attributes.GetBool(CKA_ALWAYS_AUTHENTICATE).value_or(false) && !private_) {
+      return CKR_TEMPLATE_INCONSISTENT;
+    }
     attributes.ShrinkToFit();
     return CKR_OK;
   }
@@ -313,8 +307,9 @@ BaseKey BaseKey::Of(const AttributeSet& attributes) {
 }
 
 CK_RV CheckAccess(const Caller& caller, bool token, bool is_private) {
-  if (is_private && caller.login != Login::kUser) return CKR_USER_NOT_LOGGED_IN;
+  // Where both are wrong, logging in would not help.
   if (token && !caller.read_write) return CKR_SESSION_READ_ONLY;
+  if (is_private && caller.login != Login::kUser) return CKR_USER_NOT_LOGGED_IN;
   return CKR_OK;
 }
 

@@ -49,14 +49,6 @@ struct BaseKey {
   static BaseKey Of(const AttributeSet& attributes);
 };
 
-// Canonicalizer checks public key material given in a template (attributes with rules::kMaterial:
-// CKA_EC_PARAMS, CKA_EC_POINT, CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_PUBLIC_KEY_INFO) and returns
-// the bytes to store instead, or nullopt to store them as given, or the error. It belongs to the
-// mechanism that knows the key type. |key_type| is CK_UNAVAILABLE_INFORMATION for certificates.
-using Canonicalizer = std::expected<std::optional<std::vector<uint8_t>>, CK_RV> (*)(
-    CK_OBJECT_CLASS object_class, CK_KEY_TYPE key_type, CK_ATTRIBUTE_TYPE type,
-    std::span<const uint8_t> given);
-
 // BuildRequest is all that BuildObject knows besides the template.
 struct BuildRequest {
   Origin origin;
@@ -76,7 +68,6 @@ struct BuildRequest {
   // CKA_DERIVE_TEMPLATE, CKA_UNWRAP_TEMPLATE, CKA_ENCAPSULATE_TEMPLATE or CKA_DECAPSULATE_TEMPLATE
   // of the key used, or nullptr: added to the template; a conflict is CKR_TEMPLATE_INCONSISTENT.
   const AttributeSet* imposed = nullptr;
-  Canonicalizer canonicalize = nullptr;
 };
 
 // SecretValue is a secret attribute given to C_CreateObject, in the caller's memory.
@@ -94,12 +85,13 @@ struct BuiltObject {
 // BuildObject returns the attributes of a new object, every default filled in, or:
 //   CKR_ATTRIBUTE_TYPE_INVALID   an attribute that the module does not know or this class has not
 //   CKR_ATTRIBUTE_READ_ONLY      one that a template may not give here
-//   CKR_ATTRIBUTE_VALUE_INVALID  a value of the wrong form; an unknown class, key or certificate
-//   type CKR_TEMPLATE_INCOMPLETE      a required attribute is missing CKR_TEMPLATE_INCONSISTENT
-//   against the request's class, key type or imposed template CKR_USER_NOT_LOGGED_IN       a
-//   private object without a user login CKR_SESSION_READ_ONLY        a token object in a read-only
-//   session
-// and whatever the canonicalizer returns. Throws std::bad_alloc.
+//   CKR_ATTRIBUTE_VALUE_INVALID  a value of the wrong form or size; an unknown class or key type
+//   CKR_TEMPLATE_INCOMPLETE      a required attribute is missing
+//   CKR_TEMPLATE_INCONSISTENT    against the request's class, key type or imposed template, or
+//                                CKA_ALWAYS_AUTHENTICATE without CKA_PRIVATE
+//   CKR_USER_NOT_LOGGED_IN       a private object without a user login
+//   CKR_SESSION_READ_ONLY        a token object in a read-only session
+// Throws std::bad_alloc. What the values of keys mean is the key family's to check.
 //
 // Still to be set by the mechanism: CKA_VALUE_LEN of a secret key that was not created by its value
 // (a given one is in the attributes), the EC parameters and point, modulus, exponent and
@@ -113,7 +105,7 @@ struct BuiltObject {
 // - CKA_SENSITIVE: true for private keys. A derived key is as its base key. Others: false.
 // - CKA_EXTRACTABLE: false, so that a key which says nothing stays inside although the
 //   specification has it not sensitive. A derived key is as its base key; unwrapped, encapsulated
-//   and decapsulated keys are extractable (sections 5.18.4, 5.18.8 and 5.18.9).
+//   and decapsulated keys are extractable (section 5.18).
 // - usage flags: by key type, see attribute_rules.cc.
 std::expected<BuiltObject, CK_RV> BuildObject(const TemplateReader& given,
                                               const BuildRequest& request);
@@ -133,7 +125,7 @@ std::expected<AttributeSet, CK_RV> CheckSet(const AttributeSet& object, const Te
                                             const Caller& caller);
 
 // CheckAccess returns CKR_OK if the caller may make or change an object with these CKA_TOKEN and
-// CKA_PRIVATE, else CKR_USER_NOT_LOGGED_IN or CKR_SESSION_READ_ONLY (section 5.7, table of access).
+// CKA_PRIVATE, else CKR_USER_NOT_LOGGED_IN or CKR_SESSION_READ_ONLY (section 5.7).
 CK_RV CheckAccess(const Caller& caller, bool token, bool is_private);
 
 }  // namespace secretmem

@@ -30,9 +30,9 @@ CkResult<Blueprint> Plan(Session& session, const CK_ATTRIBUTE* attributes, CK_UL
   if (!given) return Refuse(given.error());
   const auto uid = session.token->NewUid();
   if (!uid) return Refuse(uid.error());
-  const std::vector<uint8_t> id = UniqueId(*uid);
+  const auto id = UniqueId(*uid);
   request.caller = session.caller();
-  request.unique_id = {reinterpret_cast<const char*>(id.data()), id.size()};
+  request.unique_id = {id.data(), id.size()};
   auto built = BuildObject(*given, request);
   if (!built) return Refuse(built.error());
   Blueprint plan{std::make_shared<Object>(), std::move(built->secrets)};
@@ -82,14 +82,16 @@ CkStatus TakeIn(Blueprint& plan) {
 
 CkResult<std::vector<CK_OBJECT_HANDLE>> Enrol(Session& session,
                                               std::vector<std::shared_ptr<Object>> objects) {
-  std::vector<bool> owned;
-  for (const auto& object : objects) owned.push_back(!object->Is(CKA_TOKEN));
+  bool any_of_session = false;
+  for (const auto& object : objects) {
+    if (object->Is(CKA_TOKEN)) continue;
+    object->session = session.handle;
+    any_of_session = true;
+  }
   auto handles = session.token->Add(std::move(objects));
-  if (!handles) return handles;
-  for (size_t i = 0; i < owned.size(); ++i) {
-    if (!owned[i] || session.Own((*handles)[i])) continue;
-    // The session was closed on another thread meanwhile.
-    for (const CK_OBJECT_HANDLE handle : *handles) session.token->Forget(handle);
+  if (handles && any_of_session && session.IsClosed()) {
+    // It was closed on another thread, and its objects were dropped, before these came.
+    session.token->ForgetSession(session.handle);
     return Refuse(CKR_SESSION_CLOSED);
   }
   return handles;

@@ -25,10 +25,25 @@ CK_OBJECT_HANDLE ObjectTable::AddLocked(ObjectPtr object) {
     }
   }
   const CK_OBJECT_HANDLE handle = g_next_handle++;
-  const int64_t row = object->row;
+  if (object->row != 0) {
+    rows_.emplace(object->row, handle);
+  } else {
+    of_sessions_.emplace(object->session, handle);
+  }
   objects_.emplace_hint(objects_.end(), handle, std::move(object));
-  if (row != 0) rows_.emplace(row, handle);
   return handle;
+}
+
+ObjectPtr ObjectTable::TakeOut(Objects::iterator at) {
+  ObjectPtr object = std::move(at->second);
+  if (object->row != 0) {
+    rows_.erase(object->row);
+  } else {
+    of_sessions_.erase({object->session, at->first});
+  }
+  objects_.erase(at);
+  ++state_.removals;
+  return object;
 }
 
 CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
@@ -48,11 +63,17 @@ ObjectPtr ObjectTable::Remove(CK_OBJECT_HANDLE handle) {
   const std::unique_lock lock(mutex_);
   const auto found = objects_.find(handle);
   if (found == objects_.end()) return nullptr;
-  ObjectPtr object = std::move(found->second);
-  objects_.erase(found);
-  rows_.erase(object->row);
-  ++state_.removals;
-  return object;
+  return TakeOut(found);
+}
+
+void ObjectTable::RemoveSession(CK_SESSION_HANDLE session) {
+  std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
+  const std::unique_lock lock(mutex_);
+  for (;;) {
+    const auto its = of_sessions_.lower_bound({session, 0});
+    if (its == of_sessions_.end() || its->first != session) return;
+    dropped.push_back(TakeOut(objects_.find(its->second)));
+  }
 }
 
 std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::All() const {
@@ -74,10 +95,7 @@ bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
   const auto drop = [&](int64_t row) {
     const auto known = rows_.find(row);
     if (known == rows_.end()) return;
-    const auto found = objects_.find(known->second);
-    dropped.push_back(std::move(found->second));
-    objects_.erase(found);
-    rows_.erase(known);
+    dropped.push_back(TakeOut(objects_.find(known->second)));
   };
   for (const int64_t row : deleted) drop(row);
   if (complete) {

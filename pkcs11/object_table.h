@@ -1,7 +1,7 @@
 #pragma once
 
 #include <map>
-#include <optional>
+#include <set>
 #include <shared_mutex>
 #include <unordered_map>
 #include <vector>
@@ -37,12 +37,12 @@ class ObjectTable {
         ++it;
         continue;
       }
-      rows_.erase(it->second->row);
-      ++state_.removals;
-      dropped.push_back(std::move(it->second));
-      it = objects_.erase(it);
+      dropped.push_back(TakeOut(it++));
     }
   }
+
+  // RemoveSession takes out the objects of a session.
+  void RemoveSession(CK_SESSION_HANDLE session);
 
   // Select returns the handles, ascending, of the objects that |wanted(object)| is true for. It
   // runs without the lock, so |wanted| may compute.
@@ -77,11 +77,16 @@ class ObjectTable {
   void Restart();
 
  private:
+  using Objects = std::map<CK_OBJECT_HANDLE, ObjectPtr>;
+
   CK_OBJECT_HANDLE AddLocked(ObjectPtr object);
+  ObjectPtr TakeOut(Objects::iterator at);
 
   mutable std::shared_mutex mutex_;
-  std::map<CK_OBJECT_HANDLE, ObjectPtr> objects_;
+  Objects objects_;
+  // Of token objects by row, of session objects by session.
   std::unordered_map<int64_t, CK_OBJECT_HANDLE> rows_;
+  std::set<std::pair<CK_SESSION_HANDLE, CK_OBJECT_HANDLE>> of_sessions_;
   State state_;
 };
 

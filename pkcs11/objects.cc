@@ -42,9 +42,9 @@ CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTR
     if (!given) return Refuse(given.error());
     const auto uid = session.token->NewUid();
     if (!uid) return Refuse(uid.error());
-    const std::vector<uint8_t> id = UniqueId(*uid);
-    auto attributes = BuildCopy((*source)->attributes, *given, session.caller(),
-                                {reinterpret_cast<const char*>(id.data()), id.size()});
+    const auto id = UniqueId(*uid);
+    auto attributes =
+        BuildCopy((*source)->attributes, *given, session.caller(), {id.data(), id.size()});
     if (!attributes) return Refuse(attributes.error());
     auto copy = std::make_shared<Object>();
     copy->attributes = std::move(*attributes);

@@ -24,6 +24,15 @@ std::vector<uint8_t> Associated(PinRole role, std::string_view serial, const Pin
   return bytes;
 }
 
+// StretchedKey turns a PIN into the key that wraps. HMAC, which PBKDF2 is made of, takes a key and
+// the same key with zero bytes behind it for one, so the length is made part of the salt.
+CkResult<Vault> StretchedKey(Pin pin, const PinRecord& record) {
+  std::vector<uint8_t> salt = record.salt;
+  salt.push_back(static_cast<uint8_t>(pin.size()));
+  salt.push_back(static_cast<uint8_t>(pin.size() >> 8));
+  return ToCk(StretchPin(pin, salt, record.iterations));
+}
+
 }  // namespace
 
 CkStatus CheckNewPin(const PinConfig& config, Pin pin) {
@@ -39,7 +48,7 @@ CkResult<PinRecord> WrapUnderPin(const PinConfig& config, PinRole role, std::str
   record.iterations = config.iterations;
   record.salt.resize(kSaltBytes);
   if (auto drawn = ToCk(RandomBytes(record.salt)); !drawn) return Refuse(drawn.error());
-  const auto key = ToCk(StretchPin(pin, record.salt, record.iterations));
+  const auto key = StretchedKey(pin, record);
   if (!key) return Refuse(key.error());
   auto wrapped = ToCk(Seal(*key, Associated(role, serial, record), token_key));
   if (!wrapped) return Refuse(wrapped.error());
@@ -53,7 +62,7 @@ CkResult<Vault> UnwrapUnderPin(PinRole role, std::string_view serial, Pin pin,
   if (record.iterations == 0 || record.iterations > kMaxPinIterations) {
     return Refuse(CKR_TOKEN_NOT_RECOGNIZED);
   }
-  const auto key = ToCk(StretchPin(pin, record.salt, record.iterations));
+  const auto key = StretchedKey(pin, record);
   if (!key) return Refuse(key.error());
   auto opened = Unseal(*key, Associated(role, serial, record), record.wrapped_key);
   if (!opened) {

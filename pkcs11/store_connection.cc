@@ -77,10 +77,15 @@ Kind KindOfSqlite(int code, int system_error) {
 }
 
 [[noreturn]] void ThrowSqlite(sqlite3* db, int result, const std::string& path) {
+  const int write_error = errno;
   if ((result & 0xff) == SQLITE_NOMEM) throw std::bad_alloc();
   const int code =
       db != nullptr && sqlite3_errcode(db) == result ? sqlite3_extended_errcode(db) : result;
-  const int system_error = db != nullptr ? sqlite3_system_errno(db) : 0;
+  int system_error = db != nullptr ? sqlite3_system_errno(db) : 0;
+  // A failed write is rolled back before it is reported, and SQLite's own note of the cause is
+  // gone.
+  const bool full = write_error == EFBIG || write_error == ENOSPC || write_error == EDQUOT;
+  if (system_error == 0 && full) system_error = write_error;
   std::string reason = path + ": " + (db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(result));
   reason += " (" + std::to_string(code) + ")";
   const Kind kind = KindOfSqlite(code, system_error);
@@ -135,6 +140,7 @@ void Statement::Bind(int parameter, std::string_view text) {
 }
 
 bool Statement::Step() {
+  errno = 0;
   const int result = sqlite3_step(stmt_);
   if (result == SQLITE_ROW) return true;
   if (result == SQLITE_DONE) return false;
@@ -212,10 +218,9 @@ int Connection::OnBusy(void* self, int count) {
   const auto left = std::chrono::duration_cast<std::chrono::microseconds>(
       static_cast<Connection*>(self)->deadline_ - steady_clock::now());
   if (left.count() <= 0) return 0;
-  // Short at first (a commit takes a flush, a few milliseconds), then longer; the odd steps keep
-  // several waiters from waking together.
-  constexpr int kWaits[] = {300, 700, 1300, 2100, 3700, 5900, 9700, 15'100};
-  const int wait = kWaits[std::min(count, 7)] + count % 7 * 110;
+  // Always short: who writes without pause leaves the lock free only for moments, and a waiter that
+  // backs off would never meet one. The odd steps keep several waiters from waking together.
+  const int wait = std::min(100 + 100 * count, 500) + count % 7 * 53;
   std::this_thread::sleep_for(std::min(left, std::chrono::microseconds(wait)));
   return 1;
 }

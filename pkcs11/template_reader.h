@@ -1,4 +1,4 @@
-// Reading the caller's CK_ATTRIBUTE arrays (PKCS#11 3.2, section 5.1.6 and 4).
+// Reading the caller's CK_ATTRIBUTE arrays (PKCS#11 3.2, sections 4.1 and 5.7).
 
 #pragma once
 
@@ -36,11 +36,10 @@ class TemplateReader {
 
   // Read checks |attributes|[0..|count|) as far as it goes without knowing the types:
   //   CKR_ARGUMENTS_BAD            NULL with a count, or a count above kMaxAttributes
-  //   CKR_ATTRIBUTE_VALUE_INVALID  NULL value with a length; a length of CK_UNAVAILABLE_INFORMATION
-  //                                or above AttributeSet::kMaxValueSize
-  //   CKR_TEMPLATE_INCONSISTENT    a type given twice with different values (the same value twice
-  //   is
-  //                                taken once; the comparison is in place and in constant time)
+  //   CKR_ATTRIBUTE_VALUE_INVALID  NULL value with a length; a length above
+  //                                AttributeSet::kMaxValueSize, so CK_UNAVAILABLE_INFORMATION too
+  //   CKR_TEMPLATE_INCONSISTENT    a type given twice with different values (compared in place and
+  //                                in constant time; the same value twice is taken once)
   // Throws std::bad_alloc.
   static std::expected<TemplateReader, CK_RV> Read(const CK_ATTRIBUTE* attributes, CK_ULONG count);
 

@@ -16,7 +16,7 @@ std::expected<AttributeSet, CK_RV> EncodeTemplate(const TemplateReader& given) {
   for (const TemplateEntry& entry : given.entries()) {
     const AttributeRule* rule = FindAnyRule(entry.type);
     if (rule == nullptr) return std::unexpected(CKR_ATTRIBUTE_TYPE_INVALID);
-    if (entry.type == CKA_VALUE || (rule->flags & kSecret) != 0) {
+    if (MayBeSecretAttribute(entry.type)) {
       return std::unexpected(CKR_ATTRIBUTE_VALUE_INVALID);
     }
     StoredValue value;

@@ -84,8 +84,8 @@ class Token {
   // Destroy removes the object for good.
   CkStatus Destroy(CK_OBJECT_HANDLE handle, const ObjectPtr& object);
 
-  // Forget drops a session object whose session is closed.
-  void Forget(CK_OBJECT_HANDLE handle) { table_.Remove(handle); }
+  // ForgetSession drops the objects of a session.
+  void ForgetSession(CK_SESSION_HANDLE session) { table_.RemoveSession(session); }
 
   template <class Wanted>
   std::vector<CK_OBJECT_HANDLE> Select(Wanted&& wanted) const {

@@ -154,6 +154,7 @@ CkResult<bool> Token::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
                               std::shared_ptr<Object> changed) {
   changed->uid = before->uid;
   changed->row = before->row;
+  changed->session = before->session;
   changed->version = before->version;
   if (before->row != 0) {
     const auto keys = KeysFor(RowKindOf(*changed));

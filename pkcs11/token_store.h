@@ -193,7 +193,8 @@ class TokenStore {
   StoreResult<Snapshot> LoadChangedSince(const StoreState& since);
 
   // LoadByIndex returns the rows that have all of `hashes` (at least one, else kInvalid) in their
-  // index. Not `complete`. Damage of the file's index can hide rows from it, not from LoadAll.
+  // index. Not `complete`. Damage of the file's indexes can hide rows from it and from LoadRow, not
+  // from LoadAll.
   StoreResult<Snapshot> LoadByIndex(std::span<const IndexHash> hashes);
 
   StoreResult<ObjectRow> LoadRow(const ObjectUid& uid);

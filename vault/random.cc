@@ -7,7 +7,7 @@
 namespace secretmem {
 
 VaultResult<void> RandomBytes(std::span<uint8_t> out) {
-  return OnSecretStack([&] { RAND_bytes(out.data(), out.size()); });
+  return OnShallowStack([&] { RAND_bytes(out.data(), out.size()); });
 }
 
 }  // namespace secretmem

@@ -20,6 +20,7 @@ namespace {
 
 constexpr size_t kPage = 4096;
 constexpr size_t kReserveAlignment = size_t{1} << 16;
+constexpr int kReserveFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
 std::atomic<Protection> g_protection{Protection::kMemfdSecret};
 
@@ -103,9 +104,10 @@ VaultResult<void> ProbeRandom() {
 }
 
 VaultResult<std::byte*> ReserveAddresses(size_t size) {
-  void* mapped = mmap(nullptr, size + kReserveAlignment, PROT_NONE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapped = mmap(nullptr, size + kReserveAlignment, PROT_NONE, kReserveFlags, -1, 0);
   if (mapped == MAP_FAILED) return Failure(VaultErrc::kOutOfMemory);
+  // gcore would write out gigabytes of nothing.
+  madvise(mapped, size + kReserveAlignment, MADV_DONTDUMP);
   const auto address = reinterpret_cast<uintptr_t>(mapped);
   const uintptr_t aligned = (address + kReserveAlignment - 1) & ~(kReserveAlignment - 1);
   return reinterpret_cast<std::byte*>(aligned);
@@ -130,10 +132,11 @@ VaultResult<void> MapSecret(std::byte* at, size_t size) {
 
 void UnmapSecret(std::byte* at, size_t size) {
   // One call: between an munmap and a second mmap another thread's mapping could move in.
-  if (mmap(at, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
-      MAP_FAILED) {
+  if (mmap(at, size, PROT_NONE, kReserveFlags | MAP_FIXED, -1, 0) == MAP_FAILED) {
     munmap(at, size);
+    return;
   }
+  madvise(at, size, MADV_DONTDUMP);
 }
 
 VaultResult<std::byte*> MapSecretForChild(size_t size) {

@@ -23,19 +23,29 @@
 namespace secretmem {
 namespace {
 
-constexpr size_t kStackBytes = size_t{1} << 16;
+constexpr size_t kDeepBytes = size_t{1} << 16;
+#if defined(__SANITIZE_ADDRESS__)
+// Its frames are several times as large.
+constexpr size_t kShallowBytes = kDeepBytes;
+#else
+constexpr size_t kShallowBytes = size_t{1} << 14;
+#endif
 // Bounded, because each counts against the memory-lock limit; further threads wait for one.
 constexpr size_t kMaxStacks = 32;
-constexpr size_t kStride = 2 * kStackBytes;
+// Inaccessible space between stacks.
+constexpr size_t kGap = kDeepBytes;
 
 struct Stack {
   std::byte* low = nullptr;
+  size_t bytes = 0;
   Stack* next = nullptr;
 };
 
-// StackPool keeps the stacks that no thread runs on, all of them zero.
+// StackPool keeps the stacks of one size that no thread runs on, all of them zero.
 class StackPool {
  public:
+  explicit StackPool(size_t stack_bytes) : bytes_(stack_bytes) {}
+
   // Take waits where every stack is in use and no further one can be had: a thread that has one
   // runs to its end without waiting for anybody.
   VaultResult<Stack*> Take() {
@@ -69,7 +79,7 @@ class StackPool {
     while (free_ != nullptr) {
       Stack* stack = free_;
       free_ = stack->next;
-      UnmapSecret(stack->low, kStackBytes);
+      UnmapSecret(stack->low, bytes_);
       stack->low = nullptr;
       stack->next = unmapped_;
       unmapped_ = stack;
@@ -88,20 +98,21 @@ class StackPool {
  private:
   VaultResult<void> Make() {
     if (reserved_ == nullptr) {
-      auto reserved = ReserveAddresses(kMaxStacks * kStride + kStackBytes);
+      auto reserved = ReserveAddresses(kMaxStacks * (bytes_ + kGap) + kGap);
       if (!reserved) return std::unexpected(reserved.error());
-      reserved_ = *reserved + kStackBytes;
+      reserved_ = *reserved + kGap;
       for (Stack& stack : stacks_) {
         stack.next = unmapped_;
         unmapped_ = &stack;
       }
     }
     Stack* stack = unmapped_;
-    std::byte* low = reserved_ + static_cast<size_t>(stack - stacks_) * kStride;
-    if (auto mapped = MapSecret(low, kStackBytes); !mapped) {
+    std::byte* low = reserved_ + static_cast<size_t>(stack - stacks_) * (bytes_ + kGap);
+    if (auto mapped = MapSecret(low, bytes_); !mapped) {
       return std::unexpected(mapped.error());
     }
     stack->low = low;
+    stack->bytes = bytes_;
     unmapped_ = stack->next;
     stack->next = free_;
     free_ = stack;
@@ -109,6 +120,7 @@ class StackPool {
     return {};
   }
 
+  const size_t bytes_;
   std::mutex mutex_;
   std::condition_variable returned_;
   Stack stacks_[kMaxStacks];
@@ -118,12 +130,19 @@ class StackPool {
   size_t made_ = 0;
 };
 
-alignas(StackPool) std::byte g_pool[sizeof(StackPool)];
-struct MakePool {
-  MakePool() { new (g_pool) StackPool; }
+alignas(StackPool) std::byte g_pools[2][sizeof(StackPool)];
+struct MakePools {
+  MakePools() {
+    new (g_pools[0]) StackPool(kShallowBytes);
+    new (g_pools[1]) StackPool(kDeepBytes);
+  }
 };
-const MakePool g_make_pool;
-StackPool& Pool() { return *std::launder(reinterpret_cast<StackPool*>(g_pool)); }
+const MakePools g_make_pools;
+StackPool& PoolOf(internal::StackDepth depth) {
+  return *std::launder(reinterpret_cast<StackPool*>(g_pools[static_cast<size_t>(depth)]));
+}
+constexpr internal::StackDepth kDepths[] = {internal::StackDepth::kShallow,
+                                            internal::StackDepth::kDeep};
 
 thread_local bool t_on_secret_stack = false;
 // BoringSSL's state of this thread is made, in the library heap.
@@ -132,7 +151,7 @@ std::atomic<bool> g_library_warm{false};
 std::mutex g_warm_mutex;
 
 int VectorLevel() {
-  if (__builtin_cpu_supports("avx512f")) return 2;
+  if (__builtin_cpu_supports("avx512vl")) return 2;
   return __builtin_cpu_supports("avx") ? 1 : 0;
 }
 const int g_vectors = VectorLevel();
@@ -150,9 +169,9 @@ void FindUsed(void* argument) {
   using Vector [[gnu::vector_size(16)]] = uint64_t;
   constexpr size_t kStep = 8;
   const auto* vectors = reinterpret_cast<const Vector*>(used.stack->low);
-  constexpr size_t kCount = kStackBytes / sizeof(Vector);
+  const size_t count = used.stack->bytes / sizeof(Vector);
   size_t i = 0;
-  for (; i < kCount; i += kStep) {
+  for (; i < count; i += kStep) {
     const Vector any = vectors[i] | vectors[i + 1] | vectors[i + 2] | vectors[i + 3] |
                        vectors[i + 4] | vectors[i + 5] | vectors[i + 6] | vectors[i + 7];
     if ((any[0] | any[1]) != 0) break;
@@ -169,9 +188,9 @@ void CallOn(Stack* stack, void (*function)(void*), void* argument) {
     size_t caller_size;
   } fiber{function, argument, nullptr, 0};
   void* fake_stack = nullptr;
-  __sanitizer_start_switch_fiber(&fake_stack, stack->low, kStackBytes);
+  __sanitizer_start_switch_fiber(&fake_stack, stack->low, stack->bytes);
   secretmem_call_on_stack(
-      stack->low + kStackBytes,
+      stack->low + stack->bytes,
       [](void* its) {
         auto* self = static_cast<Fiber*>(its);
         __sanitizer_finish_switch_fiber(nullptr, &self->caller_low, &self->caller_size);
@@ -182,7 +201,7 @@ void CallOn(Stack* stack, void (*function)(void*), void* argument) {
   __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #else
   // To ThreadSanitizer this is a call like any other: it keeps its own stack of calls.
-  secretmem_call_on_stack(stack->low + kStackBytes, function, argument, g_vectors);
+  secretmem_call_on_stack(stack->low + stack->bytes, function, argument, g_vectors);
 #endif
 }
 
@@ -192,7 +211,7 @@ void Clear(Stack* stack) {
   // On the secret stack once more: the search brings its words into registers, which the way back
   // clears.
   CallOn(stack, FindUsed, &used);
-  Wipe(stack->low + used.first, kStackBytes - used.first);
+  Wipe(stack->low + used.first, stack->bytes - used.first);
 }
 
 // WarmLibrary lets BoringSSL make what it makes once per process.
@@ -235,7 +254,7 @@ void Enter(void* argument) {
 // at its next use and reseeds.
 // Before that getrandom(2) is looked at once more: the child may be on its way into a sandbox.
 void ChildAfterFork() {
-  Pool().Abandon();
+  for (const auto depth : kDepths) PoolOf(depth).Abandon();
   t_thread_warm = false;
 }
 
@@ -261,7 +280,7 @@ void TrimVault() {
   const ForkGuard guard;
   // What lies at the addresses there is somebody else's.
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) return;
-  Pool().Trim();
+  for (const auto depth : kDepths) PoolOf(depth).Trim();
   KeyHeap().Trim();
 }
 
@@ -269,7 +288,7 @@ namespace internal {
 
 bool OnThisStackAlready() { return t_on_secret_stack; }
 
-VaultResult<void> RunOnSecretStack(void (*function)(void*), void* argument) {
+VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), void* argument) {
   const ForkGuard guard;
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) {
     return std::unexpected(VaultError{VaultErrc::kForked});
@@ -277,14 +296,16 @@ VaultResult<void> RunOnSecretStack(void (*function)(void*), void* argument) {
   if (!t_thread_warm) {
     if (auto random = ProbeRandom(); !random) return random;
   }
-  auto stack = Pool().Take();
+  // Making the library's state of a thread goes deeper than most calls.
+  StackPool& pool = PoolOf(t_thread_warm ? depth : StackDepth::kDeep);
+  auto stack = pool.Take();
   if (!stack) return std::unexpected(stack.error());
   Call call{function, argument};
   t_on_secret_stack = true;
   CallOn(*stack, Enter, &call);
   t_on_secret_stack = false;
   Clear(*stack);
-  Pool().Put(*stack);
+  pool.Put(*stack);
   return {};
 }
 

@@ -2,6 +2,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <expected>
 #include <optional>
@@ -31,13 +32,21 @@ void TrimVault();
 template <class F>
 auto OnSecretStack(F&& f);
 
+// OnShallowStack does the same with 12 KiB of stack, which are quicker to look through afterwards.
+// It is for calls that are known to need less, whatever they call: X25519, symmetric ciphers,
+// digests, random bytes. Beyond them is a guard page.
+template <class F>
+auto OnShallowStack(F&& f);
+
 namespace internal {
+
+enum class StackDepth : uint8_t { kShallow, kDeep };
 
 // OnThisStackAlready says that the caller runs on a secret stack.
 bool OnThisStackAlready();
 
 // RunOnSecretStack is the part of OnSecretStack that needs no type. |function| must not throw.
-VaultResult<void> RunOnSecretStack(void (*function)(void*), void* argument);
+VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), void* argument);
 
 template <class T>
 struct AsResult {
@@ -59,15 +68,13 @@ Result ResultOf(F& f) {
   }
 }
 
-}  // namespace internal
-
-template <class F>
-auto OnSecretStack(F&& f) {
-  using Result = typename internal::AsResult<std::invoke_result_t<F&>>::type;
-  if (internal::OnThisStackAlready()) return internal::ResultOf<Result>(f);
+template <StackDepth depth, class F>
+auto OnStack(F& f) {
+  using Result = typename AsResult<std::invoke_result_t<F&>>::type;
+  if (OnThisStackAlready()) return ResultOf<Result>(f);
 
   struct Call {
-    std::remove_reference_t<F>* f;
+    F* f;
     std::optional<Result> result;
     std::exception_ptr exception;
   } call{&f, std::nullopt, nullptr};
@@ -75,16 +82,28 @@ auto OnSecretStack(F&& f) {
     auto& its = *static_cast<Call*>(argument);
     // An exception that left the entry function of a stack would end the process.
     try {
-      its.result.emplace(internal::ResultOf<Result>(*its.f));
+      its.result.emplace(ResultOf<Result>(*its.f));
     } catch (...) {
       its.exception = std::current_exception();
     }
   };
-  if (auto ran = internal::RunOnSecretStack(trampoline, &call); !ran) {
+  if (auto ran = RunOnSecretStack(depth, trampoline, &call); !ran) {
     return Result(std::unexpected(ran.error()));
   }
   if (call.exception != nullptr) std::rethrow_exception(call.exception);
   return Result(std::move(*call.result));
+}
+
+}  // namespace internal
+
+template <class F>
+auto OnSecretStack(F&& f) {
+  return internal::OnStack<internal::StackDepth::kDeep>(f);
+}
+
+template <class F>
+auto OnShallowStack(F&& f) {
+  return internal::OnStack<internal::StackDepth::kShallow>(f);
 }
 
 }  // namespace secretmem

@@ -5,6 +5,7 @@
 // have left secrets in: general, vector and mask registers that a caller saves. The others hold
 // the caller's own values again by then.
 //
-// |vectors|: 0 SSE2 only, 1 AVX, 2 AVX-512F. Ignored where the architecture has one vector set.
+// |vectors|: 0 SSE2 only, 1 AVX, 2 AVX-512 with its VL extension. Ignored where the architecture
+// has one vector set.
 extern "C" void secretmem_call_on_stack(void* top, void (*function)(void*), void* argument,
                                         int vectors);

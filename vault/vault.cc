@@ -20,12 +20,11 @@ VaultResult<Vault> Vault::New(size_t size) {
 }
 
 VaultResult<Vault> Vault::CopyOf(std::span<const uint8_t> bytes) {
-  auto vault = New(bytes.size());
-  if (!vault) return vault;
-  auto copied = vault->WriteSecret(
-      [&](std::span<uint8_t> to) { std::copy(bytes.begin(), bytes.end(), to.begin()); });
-  if (!copied) return std::unexpected(copied.error());
-  return vault;
+  return OnShallowStack([&]() -> VaultResult<Vault> {
+    auto vault = New(bytes.size());
+    if (vault) std::copy(bytes.begin(), bytes.end(), vault->data_);
+    return vault;
+  });
 }
 
 Vault::Vault(Vault&& other) noexcept

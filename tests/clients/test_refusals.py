@@ -62,6 +62,8 @@ class Refusals(ClientTest):
         self.expect(
             ["prlimit", "--memlock=4096:4096", *self.logged_in("-O")],
             "",
+            "secretmem-pkcs11: error: C_Login: no secret memory or no disk space is left: raise "
+            "RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) or make room for the token's file\n"
             "error: PKCS11 function C_Login failed: rv = CKR_DEVICE_MEMORY (0x31)\nAborting.\n",
             status=1,
         )

@@ -20,8 +20,9 @@ namespace secretmem {
 // TemporaryDirectory is a directory of its own for one test.
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "store-XXXXXX").string();
+  explicit TemporaryDirectory(
+      const std::filesystem::path& base = std::filesystem::temp_directory_path()) {
+    std::string name = (base / "store-XXXXXX").string();
     path_ = mkdtemp(name.data());
   }
   ~TemporaryDirectory() {
@@ -77,6 +78,12 @@ inline ObjectRow MakeRow(uint64_t number, const std::string& text = "secret") {
   common[15] = 1;
   row.index = {common, MakeUid(number)};
   return row;
+}
+
+// MemoryBase is a base in memory where there is one: for tests of many files and no durability.
+inline std::filesystem::path MemoryBase() {
+  return access("/dev/shm", W_OK) == 0 ? std::filesystem::path("/dev/shm")
+                                       : std::filesystem::temp_directory_path();
 }
 
 // Value fails the test, and ends it, where there is an error.

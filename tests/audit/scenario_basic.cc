@@ -1,0 +1,177 @@
+// Scenarios that belong to no mechanism.
+#include "tests/audit/expected.h"
+#include "tests/audit/scenario.h"
+
+namespace secretmem::audit {
+namespace {
+
+Scenario ImportScenario(const std::string& name, KeyKind kind, Bytes value,
+                        std::vector<Secret> secrets, Template extra = {}) {
+  return {"import of " + name, ck::kNone, 0, [=](Client& client) {
+            Plan plan;
+            plan.calls.push_back(client.Import(kind, value, extra));
+            plan.secrets = secrets;
+            plan.handle = 3;
+            return plan;
+          }};
+}
+
+Plan LoginPlan(Client& client) {
+  Plan plan;
+  plan.calls.push_back(client.Login(CKU_USER, client.token().pin()));
+  plan.secrets = {{"user PIN", client.token().pin()}};
+  return plan;
+}
+
+Plan SecurityOfficerPlan(Client& client) {
+  Plan plan;
+  plan.calls.push_back(client.Login(CKU_SO, client.token().so_pin()));
+  plan.calls.push_back(PreparedCall("C_InitPIN", AUDIT_SLOT(C_InitPIN))
+                           .Number(client.session())
+                           .DataAndLength(client.token().pin()));
+  plan.secrets = {{"SO PIN", client.token().so_pin()}, {"user PIN", client.token().pin()}};
+  return plan;
+}
+
+Plan SetPinPlan(Client& client) {
+  // To the same PIN: the token is used by other scenarios.
+  Plan plan;
+  plan.calls.push_back(PreparedCall("C_SetPIN", AUDIT_SLOT(C_SetPIN))
+                           .Number(client.session())
+                           .DataAndLength(client.token().pin())
+                           .DataAndLength(client.token().pin()));
+  plan.secrets = {{"user PIN", client.token().pin()}};
+  return plan;
+}
+
+Plan WrongPinPlan(Client& client) {
+  Bytes wrong = RandomBytes(24);
+  for (auto& character : wrong) character = static_cast<uint8_t>('a' + character % 26);
+  client.remote().Run(client.Login(CKU_USER, wrong));
+  Plan plan = LoginPlan(client);
+  plan.secrets.push_back({"wrong PIN", wrong});
+  return plan;
+}
+
+Plan CopyPlan(Client& client) {
+  const Bytes value = RandomBytes(32);
+  const CK_OBJECT_HANDLE key = client.Create(client.Import(KeyKind::kGeneric, value));
+  Plan plan;
+  plan.calls.push_back(PreparedCall("C_CopyObject", AUDIT_SLOT(C_CopyObject))
+                           .Number(client.session())
+                           .Number(key)
+                           .Attributes({Flag(CKA_TOKEN, false)})
+                           .Handle());
+  plan.secrets = {{"generic secret", value}};
+  plan.handle = 4;
+  return plan;
+}
+
+Plan ReadPlan(Client& client) {
+  const Bytes value = RandomBytes(32);
+  const CK_OBJECT_HANDLE key = client.Create(client.Import(
+      KeyKind::kGeneric, value, {Flag(CKA_SENSITIVE, false), Flag(CKA_EXTRACTABLE, true)}));
+  Plan plan;
+  plan.calls.push_back(PreparedCall("C_GetAttributeValue", AUDIT_SLOT(C_GetAttributeValue))
+                           .Number(client.session())
+                           .Number(key)
+                           .Attributes({{CKA_VALUE, Bytes(32, 0)}}));
+  plan.secrets = {{"extractable secret", value}};
+  return plan;
+}
+
+Plan StoredKeyPlan(Client& client) {
+  // A token object is sealed when made, and unsealed when first found after a new login.
+  const KeyPair pair = NewX25519();
+  Plan plan;
+  plan.calls.push_back(
+      client.Import(KeyKind::kX25519, pair.private_value, {Flag(CKA_TOKEN, true)}));
+  plan.secrets = SecretsOfX25519("X25519 token key", pair.private_value);
+  plan.handle = 3;
+  return plan;
+}
+
+Plan LoadKeyPlan(Client& client) {
+  // The key is written by another process.
+  const KeyPair pair = NewX25519();
+  Bytes id = RandomBytes(8);
+  {
+    Client writer(client.token());
+    writer.Must(
+        writer.Import(KeyKind::kX25519, pair.private_value, {Flag(CKA_TOKEN, true), {CKA_ID, id}}));
+  }
+  Plan plan;
+  plan.setup.push_back(client.Login(CKU_USER, client.token().pin()));
+  plan.calls.push_back(PreparedCall("C_FindObjectsInit", AUDIT_SLOT(C_FindObjectsInit))
+                           .Number(client.session())
+                           .Attributes({Ulong(CKA_CLASS, CKO_PRIVATE_KEY), {CKA_ID, id}}));
+  plan.calls.push_back(PreparedCall("C_FindObjects", AUDIT_SLOT(C_FindObjects))
+                           .Number(client.session())
+                           .Handle()
+                           .Number(1)
+                           .Data(BytesOf(CK_ULONG{0})));
+  plan.secrets = SecretsOfX25519("X25519 token key", pair.private_value);
+  plan.handle = 1;
+  plan.secrets.push_back({"user PIN", client.token().pin()});
+  return plan;
+}
+
+Plan RandomPlan(Client& client) {
+  Plan plan;
+  plan.calls.push_back(PreparedCall("C_GenerateRandom", AUDIT_SLOT(C_GenerateRandom))
+                           .Number(client.session())
+                           .DataAndLength(Bytes(64, 0)));
+  plan.learn = [](Client& after) {
+    return std::vector<Secret>{{"random output", after.remote().Data(1, 64)}};
+  };
+  return plan;
+}
+
+}  // namespace
+
+std::vector<Scenario> BasicScenarios() {
+  const KeyPair x25519 = NewX25519();
+  const KeyPair ed25519 = NewEd25519();
+  const KeyPair p256 = NewP256();
+  const Bytes aes = RandomBytes(32);
+  const Bytes generic = RandomBytes(48);
+  std::vector<Scenario> all = {
+      ImportScenario("an X25519 key", KeyKind::kX25519, x25519.private_value,
+                     SecretsOfX25519("X25519 key", x25519.private_value)),
+      ImportScenario("a generic secret", KeyKind::kGeneric, generic, {{"generic secret", generic}}),
+      {"user login", ck::kNone, 0, LoginPlan, false},
+      {"wrong PIN, then user login", ck::kNone, 0, WrongPinPlan, false},
+      {"SO login and C_InitPIN", ck::kNone, 0, SecurityOfficerPlan, false},
+      {"C_SetPIN", ck::kNone, 0, SetPinPlan},
+      {"C_CopyObject", ck::kNone, 0, CopyPlan},
+      {"C_GetAttributeValue of an extractable key", ck::kNone, 0, ReadPlan},
+      {"import of a token object", ck::kNone, 0, StoredKeyPlan},
+      {"loading of a token object", ck::kNone, 0, LoadKeyPlan, false},
+      {"C_GenerateRandom", ck::kNone, 0, RandomPlan},
+  };
+  // Imports of keys that only some modules can hold: they stand for the mechanism that uses them.
+  auto for_mechanism = [&](CK_MECHANISM_TYPE mechanism, CK_FLAGS function, Scenario scenario) {
+    scenario.mechanism = mechanism;
+    scenario.function = function;
+    all.push_back(std::move(scenario));
+  };
+  for_mechanism(ck::kEddsa, CKF_SIGN,
+                ImportScenario("an Ed25519 key", KeyKind::kEd25519, ed25519.private_value,
+                               SecretsOfEd25519("Ed25519 key", ed25519.private_value, {})));
+  for_mechanism(CKM_ECDSA, CKF_SIGN,
+                ImportScenario("a P-256 key", KeyKind::kP256, p256.private_value,
+                               {{"P-256 key", p256.private_value}}));
+  for_mechanism(CKM_AES_CBC, CKF_ENCRYPT,
+                ImportScenario("an AES key", KeyKind::kAes, aes, SecretsOfAes("AES key", aes)));
+  for_mechanism(CKM_RSA_PKCS, CKF_SIGN, {"import of an RSA key", ck::kNone, 0, [](Client& client) {
+                                           const RsaKey key = NewRsa(2048);
+                                           Plan plan;
+                                           plan.calls.push_back(client.ImportRsa(key));
+                                           plan.secrets = SecretsOfRsa(key);
+                                           plan.handle = 3;
+                                           return plan;
+                                         }});
+  return all;
+}
+
+}  // namespace secretmem::audit

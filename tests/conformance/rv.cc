@@ -1,0 +1,139 @@
+#include "tests/conformance/rv.h"
+
+#include <array>
+#include <sstream>
+#include <utility>
+
+namespace secretmem::conformance {
+namespace {
+
+#define NAMED(code) \
+  std::pair<CK_RV, const char*> { code, #code }
+
+constexpr auto kNames = std::to_array<std::pair<CK_RV, const char*>>({
+    NAMED(CKR_OK),
+    NAMED(CKR_CANCEL),
+    NAMED(CKR_HOST_MEMORY),
+    NAMED(CKR_SLOT_ID_INVALID),
+    NAMED(CKR_GENERAL_ERROR),
+    NAMED(CKR_FUNCTION_FAILED),
+    NAMED(CKR_ARGUMENTS_BAD),
+    NAMED(CKR_NO_EVENT),
+    NAMED(CKR_NEED_TO_CREATE_THREADS),
+    NAMED(CKR_CANT_LOCK),
+    NAMED(CKR_ATTRIBUTE_READ_ONLY),
+    NAMED(CKR_ATTRIBUTE_SENSITIVE),
+    NAMED(CKR_ATTRIBUTE_TYPE_INVALID),
+    NAMED(CKR_ATTRIBUTE_VALUE_INVALID),
+    NAMED(CKR_ACTION_PROHIBITED),
+    NAMED(CKR_DATA_INVALID),
+    NAMED(CKR_DATA_LEN_RANGE),
+    NAMED(CKR_DEVICE_ERROR),
+    NAMED(CKR_DEVICE_MEMORY),
+    NAMED(CKR_DEVICE_REMOVED),
+    NAMED(CKR_ENCRYPTED_DATA_INVALID),
+    NAMED(CKR_ENCRYPTED_DATA_LEN_RANGE),
+    NAMED(CKR_FUNCTION_CANCELED),
+    NAMED(CKR_FUNCTION_NOT_PARALLEL),
+    NAMED(CKR_FUNCTION_NOT_SUPPORTED),
+    NAMED(CKR_KEY_HANDLE_INVALID),
+    NAMED(CKR_KEY_SIZE_RANGE),
+    NAMED(CKR_KEY_TYPE_INCONSISTENT),
+    NAMED(CKR_KEY_NOT_NEEDED),
+    NAMED(CKR_KEY_CHANGED),
+    NAMED(CKR_KEY_NEEDED),
+    NAMED(CKR_KEY_INDIGESTIBLE),
+    NAMED(CKR_KEY_FUNCTION_NOT_PERMITTED),
+    NAMED(CKR_KEY_NOT_WRAPPABLE),
+    NAMED(CKR_KEY_UNEXTRACTABLE),
+    NAMED(CKR_MECHANISM_INVALID),
+    NAMED(CKR_MECHANISM_PARAM_INVALID),
+    NAMED(CKR_OBJECT_HANDLE_INVALID),
+    NAMED(CKR_OPERATION_ACTIVE),
+    NAMED(CKR_OPERATION_NOT_INITIALIZED),
+    NAMED(CKR_PIN_INCORRECT),
+    NAMED(CKR_PIN_INVALID),
+    NAMED(CKR_PIN_LEN_RANGE),
+    NAMED(CKR_PIN_EXPIRED),
+    NAMED(CKR_PIN_LOCKED),
+    NAMED(CKR_SESSION_CLOSED),
+    NAMED(CKR_SESSION_COUNT),
+    NAMED(CKR_SESSION_HANDLE_INVALID),
+    NAMED(CKR_SESSION_PARALLEL_NOT_SUPPORTED),
+    NAMED(CKR_SESSION_READ_ONLY),
+    NAMED(CKR_SESSION_EXISTS),
+    NAMED(CKR_SESSION_READ_ONLY_EXISTS),
+    NAMED(CKR_SESSION_READ_WRITE_SO_EXISTS),
+    NAMED(CKR_SIGNATURE_INVALID),
+    NAMED(CKR_SIGNATURE_LEN_RANGE),
+    NAMED(CKR_TEMPLATE_INCOMPLETE),
+    NAMED(CKR_TEMPLATE_INCONSISTENT),
+    NAMED(CKR_TOKEN_NOT_PRESENT),
+    NAMED(CKR_TOKEN_NOT_RECOGNIZED),
+    NAMED(CKR_TOKEN_WRITE_PROTECTED),
+    NAMED(CKR_UNWRAPPING_KEY_SIZE_RANGE),
+    NAMED(CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT),
+    NAMED(CKR_USER_ALREADY_LOGGED_IN),
+    NAMED(CKR_USER_NOT_LOGGED_IN),
+    NAMED(CKR_USER_PIN_NOT_INITIALIZED),
+    NAMED(CKR_USER_TYPE_INVALID),
+    NAMED(CKR_USER_ANOTHER_ALREADY_LOGGED_IN),
+    NAMED(CKR_USER_TOO_MANY_TYPES),
+    NAMED(CKR_WRAPPED_KEY_INVALID),
+    NAMED(CKR_WRAPPED_KEY_LEN_RANGE),
+    NAMED(CKR_WRAPPING_KEY_HANDLE_INVALID),
+    NAMED(CKR_WRAPPING_KEY_SIZE_RANGE),
+    NAMED(CKR_WRAPPING_KEY_TYPE_INCONSISTENT),
+    NAMED(CKR_RANDOM_SEED_NOT_SUPPORTED),
+    NAMED(CKR_RANDOM_NO_RNG),
+    NAMED(CKR_DOMAIN_PARAMS_INVALID),
+    NAMED(CKR_CURVE_NOT_SUPPORTED),
+    NAMED(CKR_BUFFER_TOO_SMALL),
+    NAMED(CKR_SAVED_STATE_INVALID),
+    NAMED(CKR_INFORMATION_SENSITIVE),
+    NAMED(CKR_STATE_UNSAVEABLE),
+    NAMED(CKR_CRYPTOKI_NOT_INITIALIZED),
+    NAMED(CKR_CRYPTOKI_ALREADY_INITIALIZED),
+    NAMED(CKR_MUTEX_BAD),
+    NAMED(CKR_MUTEX_NOT_LOCKED),
+    NAMED(CKR_NEW_PIN_MODE),
+    NAMED(CKR_NEXT_OTP),
+    NAMED(CKR_PUBLIC_KEY_INVALID),
+    NAMED(CKR_FUNCTION_REJECTED),
+    NAMED(CKR_OPERATION_CANCEL_FAILED),
+});
+
+#undef NAMED
+
+}  // namespace
+
+std::string RvName(CK_RV rv) {
+  std::ostringstream text;
+  for (const auto& [code, name] : kNames) {
+    if (code == rv) {
+      text << name << ' ';
+      break;
+    }
+  }
+  text << "(0x" << std::hex << rv << ')';
+  return text.str();
+}
+
+testing::AssertionResult RvIs(const char*, const char* got_text, CK_RV want, CK_RV got) {
+  if (want == got) return testing::AssertionSuccess();
+  return testing::AssertionFailure()
+         << got_text << "\n  returned " << RvName(got) << "\n  instead of " << RvName(want);
+}
+
+testing::AssertionResult RvIsOneOf(const char* got_text, CK_RV got,
+                                   std::initializer_list<CK_RV> accepted) {
+  auto failure = testing::AssertionFailure()
+                 << got_text << "\n  returned " << RvName(got) << "\n  instead of one of";
+  for (const CK_RV want : accepted) {
+    if (want == got) return testing::AssertionSuccess();
+    failure << ' ' << RvName(want);
+  }
+  return failure;
+}
+
+}  // namespace secretmem::conformance
