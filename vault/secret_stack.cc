@@ -266,6 +266,15 @@ pthread_once_t g_install_once = PTHREAD_ONCE_INIT;
 
 }  // namespace
 
+MemoryOptions ConfigureVault(const MemoryOptions& wanted) {
+  const MemoryOptions options = ConfigureMemory(wanted);
+  if (options.at_rest != AtRest::kNone || options.seal) {
+    KeyHeap().GuardAtRest();
+    WorkHeap().GuardAtRest();
+  }
+  return options;
+}
+
 VaultResult<void> InitialiseVault() {
   if (IsForkedWithoutHandlers()) return std::unexpected(VaultError{VaultErrc::kForked});
   if (auto installed = InstallForkGate(); !installed) return installed;
@@ -302,7 +311,11 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   if (!stack) return std::unexpected(stack.error());
   Call call{function, argument};
   t_on_secret_stack = true;
+  KeyHeap().Open();
+  WorkHeap().Open();
   CallOn(*stack, Enter, &call);
+  WorkHeap().Close();
+  KeyHeap().Close();
   t_on_secret_stack = false;
   Clear(*stack);
   pool.Put(*stack);

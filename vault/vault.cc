@@ -5,6 +5,7 @@
 
 #include "vault/fork_gate.h"
 #include "vault/secret_heap.h"
+#include "vault/secret_memory.h"
 
 namespace secretmem {
 
@@ -14,7 +15,8 @@ VaultResult<Vault> Vault::New(size_t size) {
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) {
     return std::unexpected(VaultError{VaultErrc::kForked});
   }
-  auto slot = KeyHeap().Allocate(size);
+  auto slot = CurrentMemoryOptions().page_per_vault ? KeyHeap().AllocateAlone(size)
+                                                    : KeyHeap().Allocate(size);
   if (!slot) return std::unexpected(slot.error());
   return Vault(static_cast<uint8_t*>(*slot), size, ForkGeneration());
 }

@@ -147,7 +147,7 @@ TEST(SecretMemoryTest, MissingAndForbiddenCallsAreToldApart) {
 TEST(SecretMemoryTest, LockedFallbackIsLockedAndNotDumped) {
   if (kSanitized) GTEST_SKIP() << "the sanitizers make mlock(2) do nothing";
   const int status = InChild([] {
-    SetProtection(Protection::kLocked);
+    ConfigureMemory({.protection = Protection::kLocked});
     if (CurrentProtection() != Protection::kLocked) return 1;
     Forbid(447, ENOSYS);
     if (!InitialiseVault()) return 2;
@@ -172,7 +172,7 @@ TEST(SecretMemoryTest, LockedFallbackIsLockedAndNotDumped) {
 TEST(SecretMemoryTest, LockedFallbackKnowsItsLimit) {
   if (kSanitized) GTEST_SKIP() << "the sanitizers make mlock(2) do nothing";
   const int status = InChild([] {
-    SetProtection(Protection::kLocked);
+    ConfigureMemory({.protection = Protection::kLocked});
     LimitLockedMemory(4 * kPage);
     auto at = ReserveAddresses(16 * kPage);
     if (!at) return 1;
