@@ -61,13 +61,13 @@ void Parent() {
 
 void Child() {
 #if defined(__SANITIZE_THREAD__)
-  // It would go on believing that this thread holds the gate.
+  // It remembers who holds what across the fork. glibc's lock, which remembers thread numbers that
+  // changed, is not meant to be unlocked here, and is made anew below.
   if (t_prepared) {
     __tsan_mutex_pre_unlock(&g_gate, 0);
     __tsan_mutex_post_unlock(&g_gate, 0);
   }
 #endif
-  // Not unlocked: to glibc the owner is the thread of the parent's.
   g_gate = kFreshGate;
   if (uint8_t* page = g_wipe_on_fork; page != nullptr) *page = 1;
   g_generation++;

@@ -136,6 +136,32 @@ TEST_F(SecretStackTest, StackIsZeroAfterwards) {
   EXPECT_TRUE(IsZero(whole));
 }
 
+TEST_F(SecretStackTest, ShallowStackIsZeroAfterwards) {
+  TrimVault();
+  const SecretSpy spy;
+  ASSERT_TRUE(OnSecretStack([] {}));  // a thread's first call is a deep one
+  uintptr_t at = 0;
+  ASSERT_TRUE(
+      OnShallowStack([&] { at = reinterpret_cast<uintptr_t>(__builtin_frame_address(0)); }));
+  const auto mapping = MappingOf(reinterpret_cast<const void*>(at));
+  ASSERT_TRUE(mapping);
+  const auto* low = reinterpret_cast<const uint8_t*>(mapping->low);
+  const auto whole = spy.Look(low, mapping->high - mapping->low);
+  ASSERT_GE(whole.size(), size_t{16384});
+  EXPECT_TRUE(DiesTouching(low - 1));
+  EXPECT_TRUE(DiesTouching(low + whole.size()));
+  EXPECT_TRUE(IsZero(whole));
+  size_t seen_inside = 0;
+  ASSERT_TRUE(OnShallowStack([&] {
+    uint8_t secret[12 * 1024];
+    memset(secret, 0x94, sizeof(secret));
+    __asm__ volatile("" : : "r"(secret) : "memory");
+    seen_inside = static_cast<size_t>(std::ranges::count(whole, 0x94));
+  }));
+  EXPECT_GE(seen_inside, size_t{12 * 1024});
+  EXPECT_TRUE(IsZero(whole));
+}
+
 TEST_F(SecretStackTest, OverflowDies) {
   const int status = InChild([] {
     if (!InitialiseVault()) return 1;
@@ -300,7 +326,7 @@ Registers g_captured;
 alignas(64) uint64_t g_fill[8];
 
 int Level() {
-  if (__builtin_cpu_supports("avx512f")) return 2;
+  if (__builtin_cpu_supports("avx512vl")) return 2;
   return __builtin_cpu_supports("avx") ? 1 : 0;
 }
 
@@ -418,9 +444,9 @@ TEST_F(RegisterTest, NothingOfTheStackIsInRegistersAfterwards) {
     __asm__ volatile("" : : "r"(&frame[0]) : "memory");
     LoadVectors();
   };
-  for (int i = 0; i < 3; ++i) {
+  for (const auto depth : {internal::StackDepth::kShallow, internal::StackDepth::kDeep}) {
     g_captured = {};
-    const auto ran = internal::RunOnSecretStack(internal::StackDepth::kDeep, fill, nullptr);
+    const auto ran = internal::RunOnSecretStack(depth, fill, nullptr);
     Capture();
     EXPECT_EQ(g_captured.Found(), std::vector<std::string>());
     EXPECT_TRUE(ran);
