@@ -31,6 +31,12 @@ class Session {
   // Own notes a session object that dies with this session; false if it is closed already.
   bool Own(CK_OBJECT_HANDLE handle);
 
+  // owned_count returns how many handles Own has noted and not dropped yet.
+  size_t owned_count() {
+    const std::lock_guard lock(mutex);
+    return owned_.size();
+  }
+
   // Close marks the session as closed, drops its objects and tells the token. Once only.
   void Close();
 
@@ -42,7 +48,10 @@ class Session {
   std::optional<Search> search;  // under |mutex|
 
  private:
+  static constexpr size_t kFirstSweep = 64;
+
   bool closed_ = false;                         // under |mutex|
+  size_t sweep_at_ = kFirstSweep;               // under |mutex|
   std::unordered_set<CK_OBJECT_HANDLE> owned_;  // under |mutex|
 };
 
@@ -92,6 +101,8 @@ class Module {
  private:
   CkStatus ScanLocked();
   Slot* FindSlotLocked(CK_SLOT_ID id);
+  // Drop makes the next TokenAt open the slot's token anew, if it still is |token|.
+  void Drop(CK_SLOT_ID id, const std::shared_ptr<Token>& token);
 
   const Config& config_;
 

@@ -50,8 +50,11 @@ ObjectPtr ObjectTable::Remove(CK_OBJECT_HANDLE handle) {
   if (found == objects_.end()) return nullptr;
   ObjectPtr object = std::move(found->second);
   objects_.erase(found);
-  rows_.erase(object->row);
-  ++state_.removals;
+  // Session objects are in no snapshot: dropping them must not make loading start again.
+  if (object->row != 0) {
+    rows_.erase(object->row);
+    ++state_.removals;
+  }
   return object;
 }
 

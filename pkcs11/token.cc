@@ -217,8 +217,18 @@ void Token::SessionClosed(bool read_write) {
     const std::lock_guard lock(mutex_);
     if (read_write) --read_write_sessions_;
     if (--sessions_ > 0) return;
+    // Under the same lock: a login that comes after belongs to a new session.
+    login_ = Login::kNobody;
+    keys_ = nullptr;
   }
-  (void)LogOut();
+  DropPrivate();
+}
+
+void Token::DropPrivate() {
+  table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
+  // What another thread is loading with the keys of before must not come after; and what one has
+  // loaded after a login of its own must not be missed.
+  table_.Restart();
 }
 
 Login Token::login() const {
@@ -230,6 +240,8 @@ CkStatus Token::LogIn(CK_USER_TYPE user, Pin pin) {
   if (user != CKU_USER && user != CKU_SO) return Refuse(CKR_USER_TYPE_INVALID);
   const Login wanted = user == CKU_SO ? Login::kSecurityOfficer : Login::kUser;
   const auto allowed = [&]() -> CkStatus {
+    // Nobody would be left to log out.
+    if (sessions_ == 0) return Refuse(CKR_SESSION_CLOSED);
     if (login_ == wanted) return Refuse(CKR_USER_ALREADY_LOGGED_IN);
     if (login_ != Login::kNobody) return Refuse(CKR_USER_ANOTHER_ALREADY_LOGGED_IN);
     if (wanted == Login::kSecurityOfficer && sessions_ > read_write_sessions_) {
@@ -268,7 +280,7 @@ CkStatus Token::LogOut() {
     login_ = Login::kNobody;
     keys_ = nullptr;
   }
-  table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
+  DropPrivate();
   return {};
 }
 

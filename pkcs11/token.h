@@ -72,6 +72,9 @@ class Token {
   // Find returns an object that the present login may see, or null.
   ObjectPtr Find(CK_OBJECT_HANDLE handle) const;
 
+  // Has says whether the handle stands for an object, whoever may see it.
+  bool Has(CK_OBJECT_HANDLE handle) const { return table_.Find(handle) != nullptr; }
+
   // Add makes objects durable where they are token objects, all of them or none, and gives them
   // handles.
   CkResult<std::vector<CK_OBJECT_HANDLE>> Add(std::vector<std::shared_ptr<Object>> objects);
@@ -98,6 +101,9 @@ class Token {
   using Keys = std::shared_ptr<const SealingKeys>;
 
   Token(const Config& config, TokenStore store) : config_(config), store_(std::move(store)) {}
+
+  // DropPrivate takes the private objects out of the table.
+  void DropPrivate();
 
   // TryPin unwraps the token key with |pin|, counting failures and waiting as configured.
   CkResult<Vault> TryPin(PinRole role, Pin pin, const TokenRecord& record);
