@@ -292,8 +292,16 @@ CkResult<Vault> Token::TryPin(PinRole role, Pin pin, const TokenRecord& record) 
   }
   WaitAfterFailures(config_.pin, known);
   auto key = UnwrapUnderPin(role, record.serial, pin, known);
+  const auto locked = [&](uint32_t failures) {
+    return config_.pin.max_failures > 0 && failures >= config_.pin.max_failures;
+  };
   if (key) {
-    if (known.failures > 0) {
+    // Others may have guessed meanwhile, and locked it.
+    const auto now = ReadRecord();
+    if (!now) return Refuse(now.error());
+    const PinRecord& pin_now = role == PinRole::kUser ? now->user : now->so;
+    if (locked(pin_now.failures)) return Refuse(CKR_PIN_LOCKED);
+    if (pin_now.failures > 0) {
       const auto reset = FromStore(store_.Call(
           [&](TokenStore& store) { return store.ResetPinFailures(record.incarnation, role); }));
       if (!reset) return Refuse(reset.error());
@@ -306,6 +314,8 @@ CkResult<Vault> Token::TryPin(PinRole role, Pin pin, const TokenRecord& record) 
     }));
     // A wrong PIN that cannot be counted is not answered as one.
     if (!counted) return Refuse(counted.error());
+    // Of guesses made at once, no more are answered than of guesses one by one.
+    if (locked(counted->failures - 1)) return Refuse(CKR_PIN_LOCKED);
   }
   return key;
 }

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "pkcs11/module.h"
 #include "tests/unit/store_testing.h"
@@ -82,6 +84,23 @@ TEST_F(TokenTest, LoginWithoutASessionLogsNobodyIn) {
   EXPECT_EQ(token_->LogIn(CKU_USER, PinOf("user pin")), CkStatus(Refuse(CKR_SESSION_CLOSED)));
   ASSERT_TRUE(token_->SessionOpened(true));
   EXPECT_EQ(token_->login(), Login::kNobody);
+}
+
+TEST_F(TokenTest, GuessesAtOnceAreNoMoreThanTheLock) {
+  config_.pin.max_failures = 3;
+  std::atomic<int> wrong{0};
+  std::atomic<int> locked{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      const auto answer = token_->LogIn(CKU_USER, PinOf("not the pin"));
+      if (answer == CkStatus(Refuse(CKR_PIN_INCORRECT))) ++wrong;
+      if (answer == CkStatus(Refuse(CKR_PIN_LOCKED))) ++locked;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 3);
+  EXPECT_EQ(locked, 5);
 }
 
 TEST_F(TokenTest, PrivateKeyWhoseSecretWasCutOffDoesNotLoad) {
