@@ -151,6 +151,8 @@ using namespace secretmem;
 CK_RV C_Initialize(CK_VOID_PTR pInitArgs) {
   return Barrier(__func__, [&]() -> CkStatus {
     if (auto args = CheckInitArgs(pInitArgs); !args) return args;
+    // Whatever lock a thread of the parent's held at that moment stays taken for ever.
+    if (IsForkedWithoutHandlers()) return Refuse(CKR_FUNCTION_FAILED);
     pthread_once(&g_install_once, InstallOnce);
     const Lock lock;
     if (ThisProcess().module != nullptr) return Refuse(CKR_CRYPTOKI_ALREADY_INITIALIZED);
