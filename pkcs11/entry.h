@@ -56,8 +56,8 @@ CK_RV Enter(const char* function, F&& f) {
   });
 }
 
-// EnterSession runs |f(Session&)| for functions that take a session: CKR_SESSION_HANDLE_INVALID, and
-// CKR_DEVICE_REMOVED soon after its token was removed or initialised again.
+// EnterSession runs |f(Session&)| for functions that take a session: CKR_SESSION_HANDLE_INVALID,
+// and CKR_DEVICE_REMOVED soon after its token was removed or initialised again.
 template <class F>
 CK_RV EnterSession(const char* function, CK_SESSION_HANDLE handle, F&& f) {
   return Enter(function, [&](Module& module) -> CkStatus {
