@@ -11,12 +11,13 @@ namespace secretmem {
 namespace {
 
 constexpr Hash kHashes[] = {
-    {EVP_sha1, CKM_SHA_1, CKM_SHA_1_HMAC, CKM_SHA_1_HMAC_GENERAL},
-    {EVP_sha224, CKM_SHA224, CKM_SHA224_HMAC, CKM_SHA224_HMAC_GENERAL},
-    {EVP_sha256, CKM_SHA256, CKM_SHA256_HMAC, CKM_SHA256_HMAC_GENERAL},
-    {EVP_sha384, CKM_SHA384, CKM_SHA384_HMAC, CKM_SHA384_HMAC_GENERAL},
-    {EVP_sha512, CKM_SHA512, CKM_SHA512_HMAC, CKM_SHA512_HMAC_GENERAL},
-    {EVP_sha512_256, CKM_SHA512_256, CKM_SHA512_256_HMAC, CKM_SHA512_256_HMAC_GENERAL},
+    {EVP_sha1, CKM_SHA_1, CKM_SHA_1_HMAC, CKM_SHA_1_HMAC_GENERAL, CKK_SHA_1_HMAC},
+    {EVP_sha224, CKM_SHA224, CKM_SHA224_HMAC, CKM_SHA224_HMAC_GENERAL, CKK_SHA224_HMAC},
+    {EVP_sha256, CKM_SHA256, CKM_SHA256_HMAC, CKM_SHA256_HMAC_GENERAL, CKK_SHA256_HMAC},
+    {EVP_sha384, CKM_SHA384, CKM_SHA384_HMAC, CKM_SHA384_HMAC_GENERAL, CKK_SHA384_HMAC},
+    {EVP_sha512, CKM_SHA512, CKM_SHA512_HMAC, CKM_SHA512_HMAC_GENERAL, CKK_SHA512_HMAC},
+    {EVP_sha512_256, CKM_SHA512_256, CKM_SHA512_256_HMAC, CKM_SHA512_256_HMAC_GENERAL,
+     CKK_SHA512_256_HMAC},
 };
 
 CkStatus Done(const VaultResult<bool>& result) {
@@ -96,7 +97,10 @@ CkResult<Hmac> Hmac::Begin(CK_MECHANISM_TYPE type, Parameter parameter, const Ke
   const auto* hash = std::ranges::find_if(
       kHashes, [&](const Hash& its) { return its.hmac == type || its.hmac_general == type; });
   if (hash == std::end(kHashes)) return Refuse(CKR_MECHANISM_INVALID);
-  if (key.object_class != CKO_SECRET_KEY) return Refuse(CKR_KEY_TYPE_INCONSISTENT);
+  if (key.object_class != CKO_SECRET_KEY ||
+      (key.key_type != CKK_GENERIC_SECRET && key.key_type != hash->hmac_key)) {
+    return Refuse(CKR_KEY_TYPE_INCONSISTENT);
+  }
   size_t size = EVP_MD_size(hash->md());
   if (type == hash->hmac_general) {
     const auto wanted = ReadParameter<CK_ULONG>(parameter);

@@ -13,6 +13,7 @@ struct Hash {
   CK_MECHANISM_TYPE digest;
   CK_MECHANISM_TYPE hmac;
   CK_MECHANISM_TYPE hmac_general;
+  CK_KEY_TYPE hmac_key;  // of keys for this HMAC alone
 };
 
 // Hashes returns SHA-1, SHA-224, SHA-256, SHA-384, SHA-512 and SHA-512/256.

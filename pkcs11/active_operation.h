@@ -16,6 +16,7 @@ struct ActiveOperation {
   bool multi_part = false;          // an Update has been called
   // CKA_ALWAYS_AUTHENTICATE: a CKU_CONTEXT_SPECIFIC login must come first.
   bool needs_login = false;
+  uint64_t logouts = 0;  // Token::logouts() when it began
 };
 
 // OperationSlot is where a session keeps its one operation of a kind. A call takes the operation

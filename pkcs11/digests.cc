@@ -14,7 +14,7 @@ CK_RV C_DigestInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism) {
       if (chosen->row.digest == nullptr) return Refuse(CKR_MECHANISM_INVALID);
       auto operation = chosen->row.digest(chosen->row.type, chosen->parameter);
       if (!operation) return Refuse(operation.error());
-      return Active{std::move(*operation), std::nullopt, false, false};
+      return Active{std::move(*operation), std::nullopt};
     });
   });
 }
@@ -22,10 +22,8 @@ CK_RV C_DigestInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism) {
 CK_RV C_Digest(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen,
                CK_BYTE_PTR pDigest, CK_ULONG_PTR pulDigestLen) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.digest, [&](Active& active) -> Step {
-      if (!IsInput(pData, ulDataLen) || pulDigestLen == nullptr) {
-        return Step::Error(CKR_ARGUMENTS_BAD);
-      }
+    const bool fit = IsInput(pData, ulDataLen) && pulDigestLen != nullptr;
+    return OnOperation(session, session.digest, fit, [&](Active& active) -> Step {
       if (active.multi_part) return Step::Error(CKR_OPERATION_ACTIVE);
       DigestOperation& operation = *active.operation;
       return Deliver(pDigest, pulDigestLen, operation.size(), After::kEnd,
@@ -41,8 +39,8 @@ CK_RV C_Digest(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen
 
 CK_RV C_DigestUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.digest, [&](Active& active) -> Step {
-      if (!IsInput(pPart, ulPartLen)) return Step::Error(CKR_ARGUMENTS_BAD);
+    const bool fit = IsInput(pPart, ulPartLen);
+    return OnOperation(session, session.digest, fit, [&](Active& active) -> Step {
       active.multi_part = true;
       return Step::Of(active.operation->Update({pPart, ulPartLen}), After::kKeep);
     });
@@ -51,11 +49,12 @@ CK_RV C_DigestUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulP
 
 CK_RV C_DigestKey(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hKey) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.digest, [&](Active& active) -> Step {
+    return OnOperation(session, session.digest, true, [&](Active& active) -> Step {
       active.multi_part = true;
       const ObjectPtr key = session.token->Find(hKey);
-      if (key == nullptr) return Step::Error(CKR_KEY_HANDLE_INVALID);
-      if (key->object_class() != CKO_SECRET_KEY) return Step::Error(CKR_KEY_INDIGESTIBLE);
+      // Of this function the specification does not say that its errors end the operation.
+      if (key == nullptr) return {CKR_KEY_HANDLE_INVALID, After::kKeep};
+      if (key->object_class() != CKO_SECRET_KEY) return {CKR_KEY_INDIGESTIBLE, After::kKeep};
       const auto secret = key->secret->Open();
       if (!secret) return Step::Error(secret.error());
       return Step::Of(active.operation->UpdateSecret(**secret), After::kKeep);
@@ -65,8 +64,8 @@ CK_RV C_DigestKey(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hKey) {
 
 CK_RV C_DigestFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pDigest, CK_ULONG_PTR pulDigestLen) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.digest, [&](Active& active) -> Step {
-      if (pulDigestLen == nullptr) return Step::Error(CKR_ARGUMENTS_BAD);
+    const bool fit = pulDigestLen != nullptr;
+    return OnOperation(session, session.digest, fit, [&](Active& active) -> Step {
       return Deliver(pDigest, pulDigestLen, active.operation->size(), After::kEnd,
                      [&](std::span<uint8_t> out) -> CkResult<size_t> {
                        const auto done = active.operation->Final(out);

@@ -12,8 +12,8 @@ using Slot = OperationSlot<CipherOperation> Session::*;
 
 CkStatus Whole(Session& session, Slot slot, std::span<const uint8_t> in, CK_BYTE* out,
                CK_ULONG* length) {
-  return OnOperation(session, session.*slot, [&](Active& active) -> Step {
-    if (!IsInput(in.data(), in.size()) || length == nullptr) return Step::Error(CKR_ARGUMENTS_BAD);
+  const bool fit = IsInput(in.data(), in.size()) && length != nullptr;
+  return OnOperation(session, session.*slot, fit, [&](Active& active) -> Step {
     if (active.multi_part) return Step::Error(CKR_OPERATION_ACTIVE);
     return Deliver(out, length, active.operation->whole_size(in.size()), After::kEnd,
                    [&](std::span<uint8_t> to) { return active.operation->Whole(in, to); });
@@ -22,8 +22,8 @@ CkStatus Whole(Session& session, Slot slot, std::span<const uint8_t> in, CK_BYTE
 
 CkStatus Update(Session& session, Slot slot, std::span<const uint8_t> in, CK_BYTE* out,
                 CK_ULONG* length) {
-  return OnOperation(session, session.*slot, [&](Active& active) -> Step {
-    if (!IsInput(in.data(), in.size()) || length == nullptr) return Step::Error(CKR_ARGUMENTS_BAD);
+  const bool fit = IsInput(in.data(), in.size()) && length != nullptr;
+  return OnOperation(session, session.*slot, fit, [&](Active& active) -> Step {
     const size_t needed = active.operation->update_size(in.size());
     if (out != nullptr || needed == 0) active.multi_part = true;
     // An update that writes nothing may come without a buffer, and is one all the same.
@@ -35,8 +35,8 @@ CkStatus Update(Session& session, Slot slot, std::span<const uint8_t> in, CK_BYT
 }
 
 CkStatus Final(Session& session, Slot slot, CK_BYTE* out, CK_ULONG* length) {
-  return OnOperation(session, session.*slot, [&](Active& active) -> Step {
-    if (length == nullptr) return Step::Error(CKR_ARGUMENTS_BAD);
+  const bool fit = length != nullptr;
+  return OnOperation(session, session.*slot, fit, [&](Active& active) -> Step {
     return Deliver(out, length, active.operation->final_size(), After::kEnd,
                    [&](std::span<uint8_t> to) { return active.operation->Final(to); });
   });

@@ -42,6 +42,19 @@ bool Session::IsClosed() {
   return closed_;
 }
 
+void Session::EndPrivateOperations() {
+  const auto end = [](auto& place) {
+    if (place.active && place.active->key && place.active->key->object().Is(CKA_PRIVATE)) {
+      place.active.reset();
+    }
+  };
+  const std::lock_guard lock(mutex);
+  end(sign);
+  end(verify);
+  end(encrypt);
+  end(decrypt);
+}
+
 void Session::Close() {
   {
     const std::lock_guard lock(mutex);
@@ -223,6 +236,19 @@ CkResult<std::shared_ptr<Session>> Module::FindSession(CK_SESSION_HANDLE handle)
   const auto found = sessions_.find(handle);
   if (found == sessions_.end()) return Refuse(CKR_SESSION_HANDLE_INVALID);
   return found->second;
+}
+
+CkStatus Module::LogOut(const std::shared_ptr<Token>& token) {
+  if (auto done = token->LogOut(); !done) return done;
+  std::vector<std::shared_ptr<Session>> sessions;
+  {
+    const std::shared_lock lock(sessions_mutex_);
+    for (const auto& [handle, session] : sessions_) {
+      if (session->token == token) sessions.push_back(session);
+    }
+  }
+  for (const auto& session : sessions) session->EndPrivateOperations();
+  return {};
 }
 
 }  // namespace secretmem

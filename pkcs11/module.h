@@ -31,6 +31,9 @@ class Session {
 
   bool IsClosed();
 
+  // EndPrivateOperations ends what uses a private key: its user has logged out.
+  void EndPrivateOperations();
+
   // Close marks the session as closed, drops its objects and tells the token. Once only.
   void Close();
 
@@ -91,6 +94,10 @@ class Module {
   CkResult<CK_SESSION_HANDLE> OpenSession(CK_SLOT_ID slot, CK_FLAGS flags);
   CkStatus CloseSession(CK_SESSION_HANDLE handle);
   CkStatus CloseAllSessions(CK_SLOT_ID slot);
+
+  // LogOut is C_Logout: private objects go, and with them the operations that use them, in all
+  // sessions of the token.
+  CkStatus LogOut(const std::shared_ptr<Token>& token);
 
   // FindSession returns the session; CKR_SESSION_HANDLE_INVALID.
   CkResult<std::shared_ptr<Session>> FindSession(CK_SESSION_HANDLE handle);

@@ -72,13 +72,19 @@ CkStatus BeginOperation(Session& session, OperationSlot<Operation>& slot, Make&&
 }
 
 // OnOperation runs |step(ActiveOperation&)| on the operation in |slot|, without a lock.
-// CKR_OPERATION_NOT_INITIALIZED without one; CKR_OPERATION_ACTIVE while another thread uses it;
-// CKR_USER_NOT_LOGGED_IN, and its end, if its private key's user has logged out.
+// Without |arguments_fit| CKR_ARGUMENTS_BAD, and its end. CKR_OPERATION_NOT_INITIALIZED without
+// one; CKR_OPERATION_ACTIVE while another thread uses it; CKR_USER_NOT_LOGGED_IN, and its end, if
+// its private key's user has logged out.
 template <class Operation, class F>
-CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, F&& step) {
+CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, bool arguments_fit,
+                     F&& step) {
   std::optional<ActiveOperation<Operation>> mine;
   {
     const std::lock_guard lock(session.mutex);
+    if (!arguments_fit) {
+      mine.swap(slot.active);
+      return Refuse(CKR_ARGUMENTS_BAD);
+    }
     if (slot.busy) return Refuse(CKR_OPERATION_ACTIVE);
     if (!slot.active) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
     mine.swap(slot.active);
@@ -96,8 +102,9 @@ CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, F&& step)
       slot.busy = slot.cancelled = false;
     }
   } put_back{session, slot, mine};
-  if (mine->key && mine->key->object().Is(CKA_PRIVATE) && session.token->login() != Login::kUser) {
-    return Refuse(CKR_USER_NOT_LOGGED_IN);
+  if (mine->key && mine->key->object().Is(CKA_PRIVATE)) {
+    if (session.token->login() != Login::kUser) return Refuse(CKR_USER_NOT_LOGGED_IN);
+    if (session.token->logouts() != mine->logouts) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
   }
   if (mine->needs_login) return Refuse(CKR_USER_NOT_LOGGED_IN);
   const Step done = step(*mine);
@@ -127,12 +134,14 @@ CkStatus BeginWithKey(Session& session, OperationSlot<Operation>& slot, const CK
     const auto chosen = Choose(given);
     if (!chosen) return Refuse(chosen.error());
     if (chosen->row.*make == nullptr) return Refuse(CKR_MECHANISM_INVALID);
+    const uint64_t logouts = session.token->logouts();
     auto key = PermittedKey::Permit(session.token->Find(key_handle), usage, chosen->row.type);
     if (!key) return Refuse(key.error());
     auto operation = (chosen->row.*make)(chosen->row.type, chosen->parameter, key->key());
     if (!operation) return Refuse(operation.error());
     const bool needs_login = key->object().Is(CKA_ALWAYS_AUTHENTICATE);
-    return ActiveOperation<Operation>{std::move(*operation), std::move(*key), false, needs_login};
+    return ActiveOperation<Operation>{std::move(*operation), std::move(*key), false, needs_login,
+                                      logouts};
   });
 }
 

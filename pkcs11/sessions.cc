@@ -127,5 +127,9 @@ CK_RV C_LoginUser(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType, CK_UTF8CHAR
 }
 
 CK_RV C_Logout(CK_SESSION_HANDLE hSession) {
-  return EnterSession(__func__, hSession, [](Session& session) { return session.token->LogOut(); });
+  return Enter(__func__, [&](Module& module) -> CkStatus {
+    const auto session = module.FindSession(hSession);
+    if (!session) return Refuse(session.error());
+    return module.LogOut((*session)->token);
+  });
 }

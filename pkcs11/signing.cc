@@ -16,10 +16,8 @@ CK_RV C_SignInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism, CK_OBJ
 CK_RV C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen,
              CK_BYTE_PTR pSignature, CK_ULONG_PTR pulSignatureLen) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.sign, [&](Signing& active) -> Step {
-      if (!IsInput(pData, ulDataLen) || pulSignatureLen == nullptr) {
-        return Step::Error(CKR_ARGUMENTS_BAD);
-      }
+    const bool fit = IsInput(pData, ulDataLen) && pulSignatureLen != nullptr;
+    return OnOperation(session, session.sign, fit, [&](Signing& active) -> Step {
       if (active.multi_part) return Step::Error(CKR_OPERATION_ACTIVE);
       return Deliver(pSignature, pulSignatureLen, active.operation->max_size(), After::kEnd,
                      [&](std::span<uint8_t> out) {
@@ -31,8 +29,8 @@ CK_RV C_Sign(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen,
 
 CK_RV C_SignUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.sign, [&](Signing& active) -> Step {
-      if (!IsInput(pPart, ulPartLen)) return Step::Error(CKR_ARGUMENTS_BAD);
+    const bool fit = IsInput(pPart, ulPartLen);
+    return OnOperation(session, session.sign, fit, [&](Signing& active) -> Step {
       active.multi_part = true;
       return Step::Of(active.operation->Update({pPart, ulPartLen}), After::kKeep);
     });
@@ -42,8 +40,8 @@ CK_RV C_SignUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPar
 CK_RV C_SignFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSignature,
                   CK_ULONG_PTR pulSignatureLen) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.sign, [&](Signing& active) -> Step {
-      if (pulSignatureLen == nullptr) return Step::Error(CKR_ARGUMENTS_BAD);
+    const bool fit = pulSignatureLen != nullptr;
+    return OnOperation(session, session.sign, fit, [&](Signing& active) -> Step {
       return Deliver(pSignature, pulSignatureLen, active.operation->max_size(), After::kEnd,
                      [&](std::span<uint8_t> out) { return active.operation->Final(out); });
     });
@@ -59,10 +57,8 @@ CK_RV C_VerifyInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism, CK_O
 CK_RV C_Verify(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen,
                CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.verify, [&](Verifying& active) -> Step {
-      if (!IsInput(pData, ulDataLen) || pSignature == nullptr) {
-        return Step::Error(CKR_ARGUMENTS_BAD);
-      }
+    const bool fit = IsInput(pData, ulDataLen) && pSignature != nullptr;
+    return OnOperation(session, session.verify, fit, [&](Verifying& active) -> Step {
       if (active.multi_part) return Step::Error(CKR_OPERATION_ACTIVE);
       return Step::Of(active.operation->Verify({pData, ulDataLen}, {pSignature, ulSignatureLen}),
                       After::kEnd);
@@ -72,8 +68,8 @@ CK_RV C_Verify(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen
 
 CK_RV C_VerifyUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.verify, [&](Verifying& active) -> Step {
-      if (!IsInput(pPart, ulPartLen)) return Step::Error(CKR_ARGUMENTS_BAD);
+    const bool fit = IsInput(pPart, ulPartLen);
+    return OnOperation(session, session.verify, fit, [&](Verifying& active) -> Step {
       active.multi_part = true;
       return Step::Of(active.operation->Update({pPart, ulPartLen}), After::kKeep);
     });
@@ -82,8 +78,8 @@ CK_RV C_VerifyUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulP
 
 CK_RV C_VerifyFinal(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSignature, CK_ULONG ulSignatureLen) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.verify, [&](Verifying& active) -> Step {
-      if (pSignature == nullptr) return Step::Error(CKR_ARGUMENTS_BAD);
+    const bool fit = pSignature != nullptr;
+    return OnOperation(session, session.verify, fit, [&](Verifying& active) -> Step {
       return Step::Of(active.operation->Final({pSignature, ulSignatureLen}), After::kEnd);
     });
   });

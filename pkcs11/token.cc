@@ -215,6 +215,7 @@ CkStatus Token::Reinitialise(Pin so_pin, const std::array<uint8_t, 32>& label) {
   incarnation_ = fresh->incarnation;
   keys_ = store_keys_ = nullptr;
   login_ = Login::kNobody;
+  ++logouts_;
   return {};
 }
 
@@ -250,6 +251,11 @@ void Token::DropPrivate() {
 Login Token::login() const {
   const std::lock_guard lock(mutex_);
   return login_;
+}
+
+uint64_t Token::logouts() const {
+  const std::lock_guard lock(mutex_);
+  return logouts_;
 }
 
 CkStatus Token::LogIn(CK_USER_TYPE user, Pin pin) {
@@ -303,6 +309,7 @@ CkStatus Token::LogOut() {
     const std::lock_guard lock(mutex_);
     if (login_ == Login::kNobody) return Refuse(CKR_USER_NOT_LOGGED_IN);
     login_ = Login::kNobody;
+    ++logouts_;
     keys_ = nullptr;
   }
   DropPrivate();

@@ -57,6 +57,10 @@ class Token {
 
   Login login() const;
 
+  // logouts counts how often somebody has logged out: a private key that was found at another
+  // count is gone.
+  uint64_t logouts() const;
+
   // LogIn and LogOut are C_Login and C_Logout. LogOut drops private objects.
   CkStatus LogIn(CK_USER_TYPE user, Pin pin);
   CkStatus LogOut();
@@ -127,6 +131,7 @@ class Token {
   mutable std::mutex mutex_;
   uint64_t incarnation_ = 0;
   Login login_ = Login::kNobody;
+  uint64_t logouts_ = 0;
   Keys keys_;        // while somebody is logged in
   Keys store_keys_;  // once a key with CKA_PRIVATE false was met
   std::optional<ObjectUid> first_uid_;

@@ -26,11 +26,12 @@ CK_MECHANISM* Mechanism(CK_MECHANISM_TYPE type) {
 
 }  // namespace
 
-#define CALL(name, ...)                                                                \
-  Call {                                                                               \
-#name, []([[maybe_unused]] CK_SESSION_HANDLE s,                                    \
-              [[maybe_unused]] CK_OBJECT_HANDLE o) { return P11().name(__VA_ARGS__); } \
+#define CALL_FOR(flags, name, ...)                                                            \
+  Call {                                                                                      \
+#name, []([[maybe_unused]] CK_SESSION_HANDLE s,                                           \
+              [[maybe_unused]] CK_OBJECT_HANDLE o) { return P11().name(__VA_ARGS__); }, flags \
   }
+#define CALL(name, ...) CALL_FOR(0, name, __VA_ARGS__)
 
 std::vector<Call> SlotCalls() {
   static CK_INFO info;
@@ -90,42 +91,62 @@ std::vector<Call> SessionCalls() {
   };
 }
 
-std::vector<Call> CryptoCalls() {
+std::vector<Call> StateCalls() {
   return {
       CALL(C_GetOperationState, s, g_buffer, Fresh()),
       CALL(C_SetOperationState, s, g_buffer, 8, 0, 0),
-      CALL(C_EncryptInit, s, Mechanism(CKM_AES_ECB), o),
-      CALL(C_Encrypt, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_EncryptUpdate, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_EncryptFinal, s, g_buffer, Fresh()),
-      CALL(C_DecryptInit, s, Mechanism(CKM_AES_ECB), o),
-      CALL(C_Decrypt, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_DecryptUpdate, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_DecryptFinal, s, g_buffer, Fresh()),
-      CALL(C_DigestInit, s, Mechanism(CKM_SHA256)),
-      CALL(C_Digest, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_DigestUpdate, s, g_buffer, 16),
-      CALL(C_DigestKey, s, o),
-      CALL(C_DigestFinal, s, g_buffer, Fresh()),
-      CALL(C_SignInit, s, Mechanism(CKM_SHA256_HMAC), o),
-      CALL(C_Sign, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_SignUpdate, s, g_buffer, 16),
-      CALL(C_SignFinal, s, g_buffer, Fresh()),
-      CALL(C_SignRecoverInit, s, Mechanism(CKM_RSA_PKCS), o),
-      CALL(C_SignRecover, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_VerifyInit, s, Mechanism(CKM_SHA256_HMAC), o),
-      CALL(C_Verify, s, g_buffer, 16, g_buffer, 16),
-      CALL(C_VerifyUpdate, s, g_buffer, 16),
-      CALL(C_VerifyFinal, s, g_buffer, 16),
-      CALL(C_VerifyRecoverInit, s, Mechanism(CKM_RSA_PKCS), o),
-      CALL(C_VerifyRecover, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_DigestEncryptUpdate, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_DecryptDigestUpdate, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_SignEncryptUpdate, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_DecryptVerifyUpdate, s, g_buffer, 16, g_buffer, Fresh()),
-      CALL(C_WrapKey, s, Mechanism(CKM_AES_KEY_WRAP), o, o, g_buffer, Fresh()),
-      CALL(C_UnwrapKey, s, Mechanism(CKM_AES_KEY_WRAP), o, g_buffer, 24, nullptr, 0, &g_handle),
   };
+}
+
+std::vector<Call> InitCalls() {
+  constexpr CK_MECHANISM_TYPE kNone = CKM_VENDOR_DEFINED + 0x7ffffff;
+  return {
+      CALL_FOR(CKF_ENCRYPT, C_EncryptInit, s, Mechanism(kNone), o),
+      CALL_FOR(CKF_DECRYPT, C_DecryptInit, s, Mechanism(kNone), o),
+      CALL_FOR(CKF_DIGEST, C_DigestInit, s, Mechanism(kNone)),
+      CALL_FOR(CKF_SIGN, C_SignInit, s, Mechanism(kNone), o),
+      CALL_FOR(CKF_SIGN_RECOVER, C_SignRecoverInit, s, Mechanism(kNone), o),
+      CALL_FOR(CKF_VERIFY, C_VerifyInit, s, Mechanism(kNone), o),
+      CALL_FOR(CKF_VERIFY_RECOVER, C_VerifyRecoverInit, s, Mechanism(kNone), o),
+      CALL_FOR(CKF_WRAP, C_WrapKey, s, Mechanism(kNone), o, o, g_buffer, Fresh()),
+      CALL_FOR(CKF_UNWRAP, C_UnwrapKey, s, Mechanism(kNone), o, g_buffer, 24, nullptr, 0,
+               &g_handle),
+  };
+}
+
+std::vector<Call> StepCalls() {
+  return {
+      CALL_FOR(CKF_ENCRYPT, C_Encrypt, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_ENCRYPT, C_EncryptUpdate, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_ENCRYPT, C_EncryptFinal, s, g_buffer, Fresh()),
+      CALL_FOR(CKF_DECRYPT, C_Decrypt, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_DECRYPT, C_DecryptUpdate, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_DECRYPT, C_DecryptFinal, s, g_buffer, Fresh()),
+      CALL_FOR(CKF_DIGEST, C_Digest, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_DIGEST, C_DigestUpdate, s, g_buffer, 16),
+      CALL_FOR(CKF_DIGEST, C_DigestKey, s, o),
+      CALL_FOR(CKF_DIGEST, C_DigestFinal, s, g_buffer, Fresh()),
+      CALL_FOR(CKF_SIGN, C_Sign, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_SIGN, C_SignUpdate, s, g_buffer, 16),
+      CALL_FOR(CKF_SIGN, C_SignFinal, s, g_buffer, Fresh()),
+      CALL_FOR(CKF_SIGN_RECOVER, C_SignRecover, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_VERIFY, C_Verify, s, g_buffer, 16, g_buffer, 16),
+      CALL_FOR(CKF_VERIFY, C_VerifyUpdate, s, g_buffer, 16),
+      CALL_FOR(CKF_VERIFY, C_VerifyFinal, s, g_buffer, 16),
+      CALL_FOR(CKF_VERIFY_RECOVER, C_VerifyRecover, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_DIGEST, C_DigestEncryptUpdate, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_DIGEST, C_DecryptDigestUpdate, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_SIGN, C_SignEncryptUpdate, s, g_buffer, 16, g_buffer, Fresh()),
+      CALL_FOR(CKF_VERIFY, C_DecryptVerifyUpdate, s, g_buffer, 16, g_buffer, Fresh()),
+  };
+}
+
+std::vector<Call> CryptoCalls() {
+  std::vector<Call> all = StateCalls();
+  for (const std::vector<Call>& more : {InitCalls(), StepCalls()}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  return all;
 }
 
 std::vector<Call> LegacyCalls() {
@@ -133,5 +154,6 @@ std::vector<Call> LegacyCalls() {
 }
 
 #undef CALL
+#undef CALL_FOR
 
 }  // namespace secretmem::conformance

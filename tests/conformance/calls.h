@@ -14,6 +14,7 @@ namespace secretmem::conformance {
 struct Call {
   std::string name;
   std::function<CK_RV(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)> run;
+  CK_FLAGS needs = 0;  // CKF_* of C_GetMechanismInfo: what mechanisms the function is for
 };
 
 // SlotCalls: every function of the 2.40 list that needs the library initialised and takes no
@@ -24,8 +25,17 @@ std::vector<Call> SlotCalls();
 // suite tests elsewhere, C_CloseSession last.
 std::vector<Call> SessionCalls();
 
-// CryptoCalls: the functions of encryption, digests, signatures, dual operations, wrapping and
-// operation state.
+// StateCalls: C_GetOperationState and C_SetOperationState.
+std::vector<Call> StateCalls();
+
+// InitCalls: the functions that begin an encryption, digest, signature and so on, and wrapping; all
+// with the mechanism CKM_VENDOR_DEFINED + 0x7ffffff, which no module has.
+std::vector<Call> InitCalls();
+
+// StepCalls: the functions that go on with an operation, or end it.
+std::vector<Call> StepCalls();
+
+// CryptoCalls is all three.
 std::vector<Call> CryptoCalls();
 
 // LegacyCalls: C_GetFunctionStatus and C_CancelFunction (§5.20).

@@ -1,4 +1,5 @@
-// What a module without encryption, signatures and digests answers: PKCS#11 3.1 §5.1 and §5.20.
+// What functions answer that no mechanism of the token is for, or that have nothing to go on with:
+// PKCS#11 3.1 §5.1, §5.8 to §5.17 and §5.20.
 #include "tests/conformance/calls.h"
 #include "tests/conformance/fixtures.h"
 
@@ -7,6 +8,18 @@ namespace {
 
 class UnsupportedTest : public UserTest {
  protected:
+  void SetUp() override {
+    UserTest::SetUp();
+    key_ = Create(session_, SecretObject(Bytes(16, 1)));
+    before_ = FindAll(session_);
+  }
+
+  void TearDown() override {
+    EXPECT_EQ(FindAll(session_), before_);
+    EXPECT_EQ(State(session_), CKS_RW_USER_FUNCTIONS);
+    UserTest::TearDown();
+  }
+
   // Whether any mechanism of the token has one of these flags.
   bool Offers(CK_FLAGS flags) const {
     CK_ULONG count = 0;
@@ -20,22 +33,57 @@ class UnsupportedTest : public UserTest {
     }
     return false;
   }
+
+  // Without any mechanism for it a function may have no meaning for the token.
+  void ExpectRefusal(const Call& call, CK_RV refusal) {
+    SCOPED_TRACE(call.name);
+    if (Offers(call.needs)) {
+      EXPECT_RV(refusal, call.run(session_, key_));
+    } else {
+      EXPECT_RV_IN(call.run(session_, key_), refusal, CKR_FUNCTION_NOT_SUPPORTED);
+    }
+  }
+
+  CK_OBJECT_HANDLE key_ = 0;
+  std::vector<CK_OBJECT_HANDLE> before_;
 };
 
-// A function that belongs to no mechanism offered has no meaning for the token.
-TEST_F(UnsupportedTest, CryptoFunctions) {
-  if (Offers(CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN | CKF_SIGN_RECOVER | CKF_VERIFY |
-             CKF_VERIFY_RECOVER | CKF_WRAP | CKF_UNWRAP)) {
-    GTEST_SKIP() << "the module offers mechanisms for these functions";
+TEST_F(UnsupportedTest, UnknownMechanism) {
+  for (const Call& call : InitCalls()) ExpectRefusal(call, CKR_MECHANISM_INVALID);
+}
+
+TEST_F(UnsupportedTest, NoOperation) {
+  for (const Call& call : StepCalls()) {
+    // Some modules have no dual-function operations.
+    if (call.name == "C_DigestEncryptUpdate" || call.name == "C_DecryptDigestUpdate" ||
+        call.name == "C_SignEncryptUpdate" || call.name == "C_DecryptVerifyUpdate") {
+      SCOPED_TRACE(call.name);
+      EXPECT_RV_IN(call.run(session_, key_), CKR_OPERATION_NOT_INITIALIZED,
+                   CKR_FUNCTION_NOT_SUPPORTED);
+    } else {
+      ExpectRefusal(call, CKR_OPERATION_NOT_INITIALIZED);
+    }
   }
-  const CK_OBJECT_HANDLE key = Create(session_, SecretObject(Bytes(16, 1)));
-  const auto before = FindAll(session_);
-  for (const Call& call : CryptoCalls()) {
+}
+
+// A refused Init has begun nothing.
+TEST_F(UnsupportedTest, NoOperationAfterUnknownMechanism) {
+  for (const Call& call : InitCalls()) (void)call.run(session_, key_);
+  CK_BYTE out[64];
+  CK_ULONG length = sizeof out;
+  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_DigestFinal(session_, out, &length));
+  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_SignFinal(session_, out, &length));
+  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_VerifyFinal(session_, out, length));
+  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_EncryptFinal(session_, out, &length));
+  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_DecryptFinal(session_, out, &length));
+}
+
+// §5.6.5: a module need not be able to save the state of operations.
+TEST_F(UnsupportedTest, OperationState) {
+  for (const Call& call : StateCalls()) {
     SCOPED_TRACE(call.name);
-    EXPECT_RV(CKR_FUNCTION_NOT_SUPPORTED, call.run(session_, key));
+    EXPECT_RV_IN(call.run(session_, key_), CKR_FUNCTION_NOT_SUPPORTED, CKR_STATE_UNSAVEABLE);
   }
-  EXPECT_EQ(FindAll(session_), before);
-  EXPECT_EQ(State(session_), CKS_RW_USER_FUNCTIONS);
 }
 
 // §5.20: both are left over from parallel sessions.

@@ -1,0 +1,102 @@
+"""The one table of what the module offers, and how the clients print it.
+
+A new mechanism is one row here. The programs name the mechanisms they know, and print a number or
+a word for the others; which ones they know is read out of the programs themselves.
+"""
+
+import functools
+import shutil
+
+# C_GetMechanismInfo's flags in the order in which both programs print them: the name used here,
+# pkcs11-tool's, p11tool's. None: the program does not tell.
+FLAGS = [
+    ("encrypt", "encrypt", "encrypt"),
+    ("decrypt", "decrypt", "decrypt"),
+    ("digest", "digest", "digest"),
+    ("sign", "sign", "sign"),
+    ("sign_recover", "sign_recover", "sign_recover"),
+    ("verify", "verify", "verify"),
+    ("verify_recover", "verify_recover", "verify_recover"),
+    ("generate", "generate", "generate"),
+    ("generate_key_pair", "generate_key_pair", "generate_key_pair"),
+    ("wrap", "wrap", "wrap"),
+    ("unwrap", "unwrap", "unwrap"),
+    ("derive", "derive", "derive"),
+    ("ec_f_p", "EC F_P", "ec_f_p"),
+    ("ec_namedcurve", "EC OID", "ec_namedcurve"),
+    ("ec_uncompress", "EC uncompressed", "ec_uncompress"),
+    ("ec_curvename", "EC curve name", None),
+]
+
+SECRET = (8, 524288)  # bits
+NONE = (0, 0)
+X25519 = (255, 255)
+CURVES = "ec_f_p ec_namedcurve ec_curvename"
+
+
+def hashes():
+    """Digest, HMAC and general-length HMAC of each hash function."""
+    for first, name in (
+        (0x04C, "SHA512_256"),
+        (0x220, "SHA_1"),
+        (0x250, "SHA256"),
+        (0x255, "SHA224"),
+        (0x260, "SHA384"),
+        (0x270, "SHA512"),
+    ):
+        yield first, f"CKM_{name}", NONE, "digest"
+        yield first + 1, f"CKM_{name}_HMAC", SECRET, "sign verify"
+        yield first + 2, f"CKM_{name}_HMAC_GENERAL", SECRET, "sign verify"
+
+
+# Number, the specification's name, key sizes, flags.
+TABLE = [
+    *hashes(),
+    (0x350, "CKM_GENERIC_SECRET_KEY_GEN", SECRET, "generate"),
+    (0x1050, "CKM_ECDH1_DERIVE", X25519, f"derive {CURVES}"),
+    (0x1056, "CKM_EC_MONTGOMERY_KEY_PAIR_GEN", X25519, f"generate_key_pair {CURVES}"),
+]
+
+
+def rows():
+    """The table by number, with flags as a set."""
+    for number, name, sizes, flags in sorted(TABLE):
+        unknown = set(flags.split()) - {flag for flag, _, _ in FLAGS}
+        assert not unknown, f"{name}: add {unknown} to FLAGS"
+        yield number, name, sizes, set(flags.split())
+
+
+@functools.cache
+def contents(program):
+    with open(shutil.which(program), "rb") as f:
+        return f.read()
+
+
+def knows(program, name):
+    """Whether the program has this string, be it as the end of a longer one, as linkers do it."""
+    return name.encode() + b"\0" in contents(program)
+
+
+def pkcs11_tool_list():
+    """What `pkcs11-tool --list-mechanisms` prints."""
+    lines = ["Supported mechanisms:"]
+    for number, name, (least, most), flags in rows():
+        short = name.removeprefix("CKM_").replace("_", "-")
+        parts = [short if knows("pkcs11-tool", short) else f"mechtype-0x{number:X}"]
+        if least or most:
+            parts.append(f"keySize={{{least or ''},{most or ''}}}")
+        parts += [printed for flag, printed, _ in FLAGS if flag in flags]
+        lines.append("  " + ", ".join(parts))
+    return "\n".join(lines) + "\n"
+
+
+def p11tool_list():
+    """What `p11tool --list-mechanisms` prints."""
+    lines = []
+    for number, name, (least, most), flags in rows():
+        parts = [f"[0x{number:04x}]", name if knows("p11tool", name) else "UNKNOWN"]
+        if least or most:
+            parts.append(f"keysize range ({least}, {most})")
+        parts += [printed for flag, _, printed in FLAGS if printed and flag in flags]
+        lines.append(" ".join(parts))
+    return "\n".join(lines) + "\n"
