@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "mechanisms/pkcs8.h"
+
 namespace secretmem {
 namespace {
 
@@ -118,6 +120,35 @@ CkResult<NewKey> ImportMontgomeryPrivate(const AttributeSource& given) {
   auto secret = ToCk(Vault::CopyOf(*value));
   if (!secret) return Refuse(secret.error());
   return NewKey{std::move(*secret), {{CKA_EC_PARAMS, std::move(*stored)}}};
+}
+
+CkResult<Vault> MontgomeryToPkcs8(const Key& key) {
+  // Everything before the key's 32 bytes: version 1, id-X25519, and two OCTET STRINGs.
+  constexpr uint8_t kPrefix[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
+                                 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20};
+  auto vault = ToCk(Vault::New(sizeof(kPrefix) + kX25519Bytes));
+  if (!vault) return vault;
+  const auto written = ToCk(vault->WriteSecret([&](std::span<uint8_t> der) {
+    return key.secret->WithSecret<kX25519Bytes>([&](SecretView<kX25519Bytes> secret) {
+      std::ranges::copy(secret, std::ranges::copy(kPrefix, der.begin()).out);
+    });
+  }));
+  if (!written) return Refuse(written.error());
+  return vault;
+}
+
+CkResult<NewKey> MontgomeryFromPkcs8(std::span<const uint8_t> der) {
+  auto info = ReadPkcs8(der);
+  CBS secret;
+  if (!info || CBS_len(&info->parameters) != 0 ||
+      !CBS_mem_equal(&info->algorithm, kIdX25519 + 2, sizeof(kIdX25519) - 2) ||
+      !CBS_get_asn1(&info->private_key, &secret, CBS_ASN1_OCTETSTRING) ||
+      CBS_len(&info->private_key) != 0 || CBS_len(&secret) != kX25519Bytes) {
+    return Refuse(CKR_WRAPPED_KEY_INVALID);
+  }
+  auto vault = ToCk(Vault::CopyOf({CBS_data(&secret), CBS_len(&secret)}));
+  if (!vault) return Refuse(vault.error());
+  return NewKey{std::move(*vault), {{CKA_EC_PARAMS, Bytes(kIdX25519)}}};
 }
 
 }  // namespace secretmem

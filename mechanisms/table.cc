@@ -4,9 +4,12 @@
 #include <algorithm>
 #include <array>
 
+#include "mechanisms/aead.h"
+#include "mechanisms/aes.h"
 #include "mechanisms/digest.h"
 #include "mechanisms/ecdh.h"
 #include "mechanisms/key_family.h"
+#include "mechanisms/key_wrap.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/montgomery.h"
 #include "mechanisms/secret_key.h"
@@ -26,6 +29,32 @@ constexpr Mechanism Hmac(CK_MECHANISM_TYPE type) {
           .info = {8, kMaxSecretBytes * 8, CKF_SIGN | CKF_VERIFY},
           .sign = SignHmac,
           .verify = VerifyHmac};
+}
+
+// The sizes of AES and ChaCha20 keys are in bytes.
+constexpr CK_MECHANISM_INFO Aes(CK_FLAGS flags) { return {16, 32, flags}; }
+
+constexpr Mechanism AesCipher(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = Aes(CKF_ENCRYPT | CKF_DECRYPT),
+          .encrypt = EncryptAes,
+          .decrypt = DecryptAes};
+}
+
+constexpr Mechanism AesWrappingCipher(CK_MECHANISM_TYPE type) {
+  Mechanism row = AesCipher(type);
+  row.info.flags |= CKF_WRAP | CKF_UNWRAP;
+  row.wrap = WrapAes;
+  row.unwrap = UnwrapAes;
+  return row;
+}
+
+constexpr Mechanism AesKeyWrap(CK_MECHANISM_TYPE type) {
+  return {.type = type, .info = Aes(CKF_WRAP | CKF_UNWRAP), .wrap = WrapAes, .unwrap = UnwrapAes};
+}
+
+constexpr Mechanism Cmac(CK_MECHANISM_TYPE type) {
+  return {.type = type, .info = Aes(CKF_SIGN | CKF_VERIFY), .sign = SignCmac, .verify = VerifyCmac};
 }
 
 // By family; sorted below.
@@ -54,6 +83,38 @@ constexpr Mechanism kRows[] = {
      .info = {8, kMaxSecretBytes * 8, CKF_GENERATE},
      .generated_type = CKK_GENERIC_SECRET,
      .generate_key = GenerateGenericSecret},
+    // AES and ChaCha20.
+    {.type = CKM_AES_KEY_GEN,
+     .info = Aes(CKF_GENERATE),
+     .generated_type = CKK_AES,
+     .generate_key = GenerateGenericSecret},
+    AesCipher(CKM_AES_ECB),
+    AesWrappingCipher(CKM_AES_CBC),
+    AesWrappingCipher(CKM_AES_CBC_PAD),
+    AesCipher(CKM_AES_CTR),
+    {.type = CKM_AES_GCM,
+     .info = Aes(CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP),
+     .encrypt = EncryptAead,
+     .decrypt = DecryptAead,
+     .wrap = WrapAes,
+     .unwrap = UnwrapAes},
+    {.type = CKM_AES_CCM,
+     .info = Aes(CKF_ENCRYPT | CKF_DECRYPT),
+     .encrypt = EncryptAead,
+     .decrypt = DecryptAead},
+    AesKeyWrap(CKM_AES_KEY_WRAP),
+    AesKeyWrap(CKM_AES_KEY_WRAP_PAD),
+    AesKeyWrap(CKM_AES_KEY_WRAP_KWP),
+    Cmac(CKM_AES_CMAC),
+    Cmac(CKM_AES_CMAC_GENERAL),
+    {.type = CKM_CHACHA20_KEY_GEN,
+     .info = {32, 32, CKF_GENERATE},
+     .generated_type = CKK_CHACHA20,
+     .generate_key = GenerateGenericSecret},
+    {.type = CKM_CHACHA20_POLY1305,
+     .info = {32, 32, CKF_ENCRYPT | CKF_DECRYPT},
+     .encrypt = EncryptAead,
+     .decrypt = DecryptAead},
     // Elliptic curves.
     {.type = CKM_ECDH1_DERIVE, .info = {255, 255, CKF_DERIVE | kCurves}, .derive = DeriveEcdh1},
     {.type = CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
@@ -72,7 +133,9 @@ static_assert(std::ranges::adjacent_find(kMechanisms, {}, &Mechanism::type) == k
 constexpr KeyFamily kFamilies[] = {
     {.key_type = CKK_EC_MONTGOMERY,
      .import_public = ImportMontgomeryPublic,
-     .import_private = ImportMontgomeryPrivate},
+     .import_private = ImportMontgomeryPrivate,
+     .to_pkcs8 = MontgomeryToPkcs8,
+     .from_pkcs8 = MontgomeryFromPkcs8},
 };
 
 // One for every secret key type: `secret_key.cc` tells them apart.

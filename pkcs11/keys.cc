@@ -16,8 +16,7 @@ SecretRequest RequestOf(const Object& object) {
 
 // EnrolKey completes a planned key with what a mechanism made.
 CkStatus EnrolKey(Session& session, const Blueprint& plan, NewKey key, CK_OBJECT_HANDLE* handle) {
-  Apply(*plan.object, key.attributes);
-  plan.object->secret = std::make_shared<KeySecret>(std::move(key.secret));
+  if (auto completed = Complete(*plan.object, std::move(key)); !completed) return completed;
   const auto handles = Enrol(session, {plan.object});
   if (!handles) return Refuse(handles.error());
   *handle = handles->front();
