@@ -8,16 +8,20 @@
 #include "mechanisms/aes.h"
 #include "mechanisms/digest.h"
 #include "mechanisms/ecdh.h"
+#include "mechanisms/ecdsa.h"
+#include "mechanisms/edwards.h"
 #include "mechanisms/key_family.h"
 #include "mechanisms/key_wrap.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/montgomery.h"
 #include "mechanisms/secret_key.h"
+#include "mechanisms/weierstrass.h"
 
 namespace secretmem {
 namespace {
 
 constexpr CK_FLAGS kCurves = CKF_EC_F_P | CKF_EC_NAMEDCURVE | CKF_EC_CURVENAME;
+constexpr CK_FLAGS kPoints = CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 
 constexpr Mechanism Digest(CK_MECHANISM_TYPE type) {
   return {.type = type, .info = {0, 0, CKF_DIGEST}, .digest = BeginDigest};
@@ -55,6 +59,13 @@ constexpr Mechanism AesKeyWrap(CK_MECHANISM_TYPE type) {
 
 constexpr Mechanism Cmac(CK_MECHANISM_TYPE type) {
   return {.type = type, .info = Aes(CKF_SIGN | CKF_VERIFY), .sign = SignCmac, .verify = VerifyCmac};
+}
+
+constexpr Mechanism Ecdsa(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = {224, 521, CKF_SIGN | CKF_VERIFY | kCurves | kPoints},
+          .sign = SignEcdsa,
+          .verify = VerifyEcdsa};
 }
 
 // By family; sorted below.
@@ -116,7 +127,33 @@ constexpr Mechanism kRows[] = {
      .encrypt = EncryptAead,
      .decrypt = DecryptAead},
     // Elliptic curves.
-    {.type = CKM_ECDH1_DERIVE, .info = {255, 255, CKF_DERIVE | kCurves}, .derive = DeriveEcdh1},
+    {.type = CKM_EC_KEY_PAIR_GEN,
+     .info = {224, 521, CKF_GENERATE_KEY_PAIR | kCurves | kPoints},
+     .generated_type = CKK_EC,
+     .generate_key_pair = GenerateWeierstrass},
+    Ecdsa(CKM_ECDSA),
+    Ecdsa(CKM_ECDSA_SHA1),
+    Ecdsa(CKM_ECDSA_SHA224),
+    Ecdsa(CKM_ECDSA_SHA256),
+    Ecdsa(CKM_ECDSA_SHA384),
+    Ecdsa(CKM_ECDSA_SHA512),
+    {.type = CKM_ECDH1_DERIVE,
+     .info = {224, 521, CKF_DERIVE | kCurves | kPoints},
+     .derive = DeriveEcdh1},
+    {.type = CKM_ECDH1_COFACTOR_DERIVE,
+     .info = {224, 521, CKF_DERIVE | kCurves | kPoints},
+     .derive = DeriveEcdh1Cofactor},
+    {.type = CKM_EC_EDWARDS_KEY_PAIR_GEN,
+     .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
+     .generated_type = CKK_EC_EDWARDS,
+     .generate_key_pair = GenerateEdwards},
+    // GnuTLS 3.7 generates keys with it too.
+    {.type = CKM_EDDSA,
+     .info = {255, 255, CKF_GENERATE_KEY_PAIR | CKF_SIGN | CKF_VERIFY | kCurves},
+     .generated_type = CKK_EC_EDWARDS,
+     .generate_key_pair = GenerateEdwards,
+     .sign = SignEddsa,
+     .verify = VerifyEddsa},
     {.type = CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
      .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
      .generated_type = CKK_EC_MONTGOMERY,
@@ -131,6 +168,12 @@ constexpr auto kMechanisms = [] {
 static_assert(std::ranges::adjacent_find(kMechanisms, {}, &Mechanism::type) == kMechanisms.end());
 
 constexpr KeyFamily kFamilies[] = {
+    {.key_type = CKK_EC,
+     .import_public = ImportWeierstrassPublic,
+     .import_private = ImportWeierstrassPrivate},
+    {.key_type = CKK_EC_EDWARDS,
+     .import_public = ImportEdwardsPublic,
+     .import_private = ImportEdwardsPrivate},
     {.key_type = CKK_EC_MONTGOMERY,
      .import_public = ImportMontgomeryPublic,
      .import_private = ImportMontgomeryPrivate,
