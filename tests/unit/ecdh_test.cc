@@ -256,7 +256,7 @@ TEST_F(EcdhTest, OtherKeysAreRefused) {
   const auto rv = [&](const Key& key) { return RvFrom(DeriveEcdh1({}, key, kGeneric)); };
   EXPECT_EQ(rv({CKO_PUBLIC_KEY, CKK_EC_MONTGOMERY, none_, nullptr}), CKR_KEY_TYPE_INCONSISTENT);
   EXPECT_EQ(rv({CKO_SECRET_KEY, CKK_GENERIC_SECRET, none_, &*vault}), CKR_KEY_TYPE_INCONSISTENT);
-  EXPECT_EQ(rv({CKO_PRIVATE_KEY, CKK_EC, none_, &*vault}), CKR_KEY_TYPE_INCONSISTENT);
+  EXPECT_EQ(rv({CKO_PRIVATE_KEY, CKK_RSA, none_, &*vault}), CKR_KEY_TYPE_INCONSISTENT);
   // A vault of another length, as only a damaged store could make it.
   EXPECT_EQ(RvFrom(Derive(Bytes(31, 1), Bytes(32, 9), kGeneric)), CKR_FUNCTION_FAILED);
 }

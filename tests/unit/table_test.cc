@@ -34,6 +34,13 @@ TEST(TableTest, FlagsAndFunctionsAgree) {
     if (row.generate_key != nullptr) expected |= CKF_GENERATE;
     if (row.generate_key_pair != nullptr) expected |= CKF_GENERATE_KEY_PAIR;
     if (row.derive != nullptr) expected |= CKF_DERIVE;
+    if (row.digest != nullptr) expected |= CKF_DIGEST;
+    if (row.sign != nullptr) expected |= CKF_SIGN;
+    if (row.verify != nullptr) expected |= CKF_VERIFY;
+    if (row.encrypt != nullptr) expected |= CKF_ENCRYPT;
+    if (row.decrypt != nullptr) expected |= CKF_DECRYPT;
+    if (row.wrap != nullptr) expected |= CKF_WRAP;
+    if (row.unwrap != nullptr) expected |= CKF_UNWRAP;
     EXPECT_EQ(row.info.flags & kOperations, expected) << row.type;
     EXPECT_NE(expected, 0u) << row.type << " does nothing";
     EXPECT_FALSE(has(CKF_HW)) << row.type;
@@ -62,7 +69,7 @@ TEST(TableTest, X25519Rows) {
   EXPECT_EQ(generate->generated_type, CKK_EC_MONTGOMERY);
   const Mechanism* derive = FindMechanism(CKM_ECDH1_DERIVE);
   ASSERT_NE(derive, nullptr);
-  EXPECT_EQ(derive->info.flags, CKF_DERIVE | curves);
+  EXPECT_EQ(derive->info.flags, CKF_DERIVE | curves | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS);
 }
 
 TEST(TableTest, WhatIsNotThereIsNotFound) {
