@@ -76,6 +76,8 @@ struct SecretRequest {
   std::optional<CK_ULONG> length;
 };
 
+class MessageOperation;
+
 // Mechanism is one row: what C_GetMechanismInfo tells, and the functions behind it, null where the
 // mechanism has no such use. The functions hold no lock, and touch secrets in borrows only.
 struct Mechanism {
@@ -98,6 +100,12 @@ struct Mechanism {
   CkResult<std::unique_ptr<VerifyOperation>> (*verify)(Type, Parameter, const Key&) = nullptr;
   CkResult<std::unique_ptr<CipherOperation>> (*encrypt)(Type, Parameter, const Key&) = nullptr;
   CkResult<std::unique_ptr<CipherOperation>> (*decrypt)(Type, Parameter, const Key&) = nullptr;
+
+  // Message-based encryption and decryption.
+  CkResult<std::unique_ptr<MessageOperation>> (*encrypt_messages)(Type, Parameter,
+                                                                  const Key&) = nullptr;
+  CkResult<std::unique_ptr<MessageOperation>> (*decrypt_messages)(Type, Parameter,
+                                                                  const Key&) = nullptr;
 
   // wrap encrypts |material|: a secret key's value, or a private key as PKCS#8. Of what it works on
   // only the result leaves secret memory.

@@ -13,6 +13,7 @@
 #include "mechanisms/key_family.h"
 #include "mechanisms/key_wrap.h"
 #include "mechanisms/mechanism.h"
+#include "mechanisms/message.h"
 #include "mechanisms/montgomery.h"
 #include "mechanisms/secret_key.h"
 #include "mechanisms/weierstrass.h"
@@ -67,6 +68,7 @@ constexpr Mechanism Ecdsa(CK_MECHANISM_TYPE type) {
           .sign = SignEcdsa,
           .verify = VerifyEcdsa};
 }
+constexpr CK_FLAGS kMessages = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
 
 // By family; sorted below.
 constexpr Mechanism kRows[] = {
@@ -104,9 +106,11 @@ constexpr Mechanism kRows[] = {
     AesWrappingCipher(CKM_AES_CBC_PAD),
     AesCipher(CKM_AES_CTR),
     {.type = CKM_AES_GCM,
-     .info = Aes(CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP),
+     .info = Aes(CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP | kMessages),
      .encrypt = EncryptAead,
      .decrypt = DecryptAead,
+     .encrypt_messages = EncryptMessages,
+     .decrypt_messages = DecryptMessages,
      .wrap = WrapAes,
      .unwrap = UnwrapAes},
     {.type = CKM_AES_CCM,
@@ -123,9 +127,11 @@ constexpr Mechanism kRows[] = {
      .generated_type = CKK_CHACHA20,
      .generate_key = GenerateGenericSecret},
     {.type = CKM_CHACHA20_POLY1305,
-     .info = {32, 32, CKF_ENCRYPT | CKF_DECRYPT},
+     .info = {32, 32, CKF_ENCRYPT | CKF_DECRYPT | kMessages},
      .encrypt = EncryptAead,
-     .decrypt = DecryptAead},
+     .decrypt = DecryptAead,
+     .encrypt_messages = EncryptMessages,
+     .decrypt_messages = DecryptMessages},
     // Elliptic curves.
     {.type = CKM_EC_KEY_PAIR_GEN,
      .info = {224, 521, CKF_GENERATE_KEY_PAIR | kCurves | kPoints},

@@ -66,6 +66,8 @@ void Session::Close() {
     verify.Cancel();
     encrypt.Cancel();
     decrypt.Cancel();
+    message_encrypt.Cancel();
+    message_decrypt.Cancel();
   }
   token->ForgetSession(handle);
   token->SessionClosed(read_write());

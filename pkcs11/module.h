@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "mechanisms/message.h"
 #include "pkcs11/active_operation.h"
 #include "pkcs11/config.h"
 #include "pkcs11/token.h"
@@ -50,6 +51,8 @@ class Session {
   OperationSlot<VerifyOperation> verify;
   OperationSlot<CipherOperation> encrypt;
   OperationSlot<CipherOperation> decrypt;
+  OperationSlot<MessageOperation> message_encrypt;
+  OperationSlot<MessageOperation> message_decrypt;
 
  private:
   bool closed_ = false;  // under |mutex|
