@@ -2,11 +2,13 @@
 
 #include <openssl/curve25519.h>
 #include <openssl/digest.h>
+#include <openssl/ecdh.h>
 
 #include <algorithm>
 
 #include "mechanisms/montgomery.h"
 #include "mechanisms/secret_key.h"
+#include "mechanisms/weierstrass.h"
 
 namespace secretmem {
 namespace {
@@ -63,16 +65,22 @@ bool X963Kdf(const EVP_MD* digest, std::span<const uint8_t> secret,
   return true;
 }
 
-CK_RV X25519Into(std::span<uint8_t> out, SecretView<kX25519Bytes> key, const X25519PublicKey& peer,
-                 const Ecdh1Parameter& parameter) {
-  uint8_t secret[kX25519Bytes];
-  if (!X25519(secret, key.data(), peer.data())) return CKR_PUBLIC_KEY_INVALID;
+// Deliver makes the key of the shared secret. On a secret stack.
+CK_RV Deliver(std::span<uint8_t> out, std::span<const uint8_t> shared,
+              const Ecdh1Parameter& parameter) {
   if (parameter.kdf->digest == nullptr) {
-    std::copy_n(secret + sizeof(secret) - out.size(), out.size(), out.begin());
+    std::ranges::copy(shared.last(out.size()), out.begin());
     return CKR_OK;
   }
-  return X963Kdf(parameter.kdf->digest(), secret, parameter.shared_data, out) ? CKR_OK
+  return X963Kdf(parameter.kdf->digest(), shared, parameter.shared_data, out) ? CKR_OK
                                                                               : CKR_FUNCTION_FAILED;
+}
+
+CK_RV X25519Into(std::span<uint8_t> out, SecretView<kX25519Bytes> key, const X25519PublicKey& peer,
+                 const Ecdh1Parameter& parameter) {
+  uint8_t shared[kX25519Bytes];
+  if (!X25519(shared, key.data(), peer.data())) return CKR_PUBLIC_KEY_INVALID;
+  return Deliver(out, shared, parameter);
 }
 
 // DeriveX25519 runs on a secret stack already, which makes the vaults cheaper.
@@ -88,26 +96,83 @@ CkResult<Vault> DeriveX25519(const Vault& base, const X25519PublicKey& peer,
   return derived;
 }
 
+CK_RV WeierstrassInto(std::span<uint8_t> out, const Curve& curve, std::span<const uint8_t> scalar,
+                      const Ecdh1Parameter& parameter) {
+  const auto peer = ParsePoint(curve, parameter.public_data);
+  if (peer == nullptr) return CKR_PUBLIC_KEY_INVALID;
+  const auto key = ParseScalar(curve, scalar);
+  uint8_t shared[kMaxCurveBytes];
+  if (key == nullptr || ECDH_compute_key(shared, curve.bytes, EC_KEY_get0_public_key(peer.get()),
+                                         key.get(), nullptr) != static_cast<int>(curve.bytes)) {
+    return CKR_FUNCTION_FAILED;
+  }
+  return Deliver(out, {shared, curve.bytes}, parameter);
+}
+
+// DeriveWeierstrass runs on a secret stack already, too.
+CkResult<Vault> DeriveWeierstrass(const Vault& base, const Curve& curve,
+                                  const Ecdh1Parameter& parameter, size_t length) {
+  auto derived = ToCk(Vault::New(length));
+  if (!derived) return derived;
+  const auto status = base.WithSecret([&](std::span<const uint8_t> scalar) {
+    return derived->WriteSecret(
+        [&](std::span<uint8_t> out) { return WeierstrassInto(out, curve, scalar, parameter); });
+  });
+  if (const auto done = Flatten(status); !done) return Refuse(done.error());
+  return derived;
+}
+
+// LengthOf is the derived key's length in bytes, where the shared secret has |available|.
+CkResult<size_t> LengthOf(const SecretRequest& request, const Ecdh1Parameter& parameter,
+                          size_t available) {
+  if (parameter.kdf->digest != nullptr) return SecretLength(request, std::nullopt);
+  return SecretLength(request, available);
+}
+
+CkResult<NewKey> Derived(VaultResult<CkResult<Vault>> result) {
+  auto vault = ToCk(std::move(result));
+  if (!vault) return Refuse(vault.error());
+  if (!*vault) return Refuse(vault->error());
+  const CK_ULONG length = (*vault)->size();
+  return NewKey{std::move(**vault), {{CKA_VALUE_LEN, UlongBytes(length)}}};
+}
+
+CkResult<NewKey> DeriveMontgomery(const Ecdh1Parameter& parameter, const Key& base,
+                                  const SecretRequest& request) {
+  const auto peer = ParseX25519Point(parameter.public_data);
+  if (!peer) return Refuse(CKR_PUBLIC_KEY_INVALID);
+  const auto length = LengthOf(request, parameter, kX25519Bytes);
+  if (!length) return Refuse(length.error());
+  return Derived(
+      OnShallowStack([&] { return DeriveX25519(*base.secret, *peer, parameter, *length); }));
+}
+
+CkResult<NewKey> DeriveEc(const Ecdh1Parameter& parameter, const Key& base,
+                          const SecretRequest& request) {
+  const auto curve = CurveOf(base.attributes);
+  if (!curve) return Refuse(curve.error());
+  const auto length = LengthOf(request, parameter, (*curve)->bytes);
+  if (!length) return Refuse(length.error());
+  return Derived(
+      OnSecretStack([&] { return DeriveWeierstrass(*base.secret, **curve, parameter, *length); }));
+}
+
 }  // namespace
 
 CkResult<NewKey> DeriveEcdh1(Parameter parameter, const Key& base, const SecretRequest& request) {
-  if (base.object_class != CKO_PRIVATE_KEY || base.key_type != CKK_EC_MONTGOMERY) {
+  const bool montgomery = base.key_type == CKK_EC_MONTGOMERY;
+  if (base.object_class != CKO_PRIVATE_KEY || (!montgomery && base.key_type != CKK_EC)) {
     return Refuse(CKR_KEY_TYPE_INCONSISTENT);
   }
   const auto read = ReadEcdh1(parameter);
   if (!read) return Refuse(read.error());
-  const auto peer = ParseX25519Point(read->public_data);
-  if (!peer) return Refuse(CKR_PUBLIC_KEY_INVALID);
-  const bool plain = read->kdf->digest == nullptr;
-  const auto length =
-      SecretLength(request, plain ? std::optional<size_t>(kX25519Bytes) : std::nullopt);
-  if (!length) return Refuse(length.error());
+  return montgomery ? DeriveMontgomery(*read, base, request) : DeriveEc(*read, base, request);
+}
 
-  auto derived =
-      ToCk(OnShallowStack([&] { return DeriveX25519(*base.secret, *peer, *read, *length); }));
-  if (!derived) return Refuse(derived.error());
-  if (!*derived) return Refuse(derived->error());
-  return NewKey{std::move(**derived), {{CKA_VALUE_LEN, UlongBytes(*length)}}};
+CkResult<NewKey> DeriveEcdh1Cofactor(Parameter parameter, const Key& base,
+                                     const SecretRequest& request) {
+  if (base.key_type != CKK_EC) return Refuse(CKR_KEY_TYPE_INCONSISTENT);
+  return DeriveEcdh1(parameter, base, request);
 }
 
 }  // namespace secretmem

@@ -4,9 +4,15 @@
 
 namespace secretmem {
 
-// CKM_ECDH1_DERIVE (PKCS#11 3.2, 6.3) for CKK_EC_MONTGOMERY: X25519 (RFC 7748), then nothing or the
-// X9.63 key derivation function with SHA-1 or SHA-2. A peer whose result is all zero is
-// CKR_PUBLIC_KEY_INVALID. Without a KDF a shorter key takes the secret's last bytes.
+// CKM_ECDH1_DERIVE and CKM_ECDH1_COFACTOR_DERIVE (PKCS#11 3.2, 6.3): X25519 (RFC 7748) for
+// CKK_EC_MONTGOMERY, the x-coordinate of the product for CKK_EC, whose cofactors are all 1; then
+// nothing or the X9.63 key derivation function with SHA-1 or SHA-2. A peer that is no point of the
+// curve, or whose X25519 result is all zero, is CKR_PUBLIC_KEY_INVALID. Without a KDF a shorter key
+// takes the secret's last bytes.
 CkResult<NewKey> DeriveEcdh1(Parameter parameter, const Key& base, const SecretRequest& request);
+
+// DeriveEcdh1Cofactor is for CKK_EC only: X25519 has its cofactor in the scalar.
+CkResult<NewKey> DeriveEcdh1Cofactor(Parameter parameter, const Key& base,
+                                     const SecretRequest& request);
 
 }  // namespace secretmem

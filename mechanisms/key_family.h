@@ -15,6 +15,12 @@ struct KeyFamily {
   CkResult<AttributeValues> (*import_public)(const AttributeSource& given) = nullptr;
   CkResult<NewKey> (*import_private)(const AttributeSource& given) = nullptr;
   CkResult<NewKey> (*import_secret)(const AttributeSource& given) = nullptr;
+
+  // Private keys as PKCS#8 PrivateKeyInfo, for wrapping. to_pkcs8 makes it in a new vault.
+  // from_pkcs8 is called in a borrow, |der| being secret: it returns the key with the attributes
+  // that it contains, CKA_EC_PARAMS say; CKR_WRAPPED_KEY_INVALID if |der| is not such a key.
+  CkResult<Vault> (*to_pkcs8)(const Key& key) = nullptr;
+  CkResult<NewKey> (*from_pkcs8)(std::span<const uint8_t> der) = nullptr;
 };
 
 // FindKeyFamily returns the family of |key_type|, or null for one that this module does not have.

@@ -92,6 +92,8 @@ struct Derivation {
   std::span<const SecretRequest> wanted;  // the key itself, then KeysNamed's others
 };
 
+class MessageOperation;
+
 // Mechanism is one row: what C_GetMechanismInfo tells, and the functions behind it, null where the
 // mechanism has no such use. The functions hold no lock, and touch secrets in borrows only.
 struct Mechanism {
@@ -122,6 +124,22 @@ struct Mechanism {
   CkResult<std::unique_ptr<VerifyOperation>> (*verify)(Type, Parameter, const Key&) = nullptr;
   CkResult<std::unique_ptr<CipherOperation>> (*encrypt)(Type, Parameter, const Key&) = nullptr;
   CkResult<std::unique_ptr<CipherOperation>> (*decrypt)(Type, Parameter, const Key&) = nullptr;
+
+  // Message-based encryption and decryption.
+  CkResult<std::unique_ptr<MessageOperation>> (*encrypt_messages)(Type, Parameter,
+                                                                  const Key&) = nullptr;
+  CkResult<std::unique_ptr<MessageOperation>> (*decrypt_messages)(Type, Parameter,
+                                                                  const Key&) = nullptr;
+
+  // wrap encrypts |material|: a secret key's value, or a private key as PKCS#8. Of what it works on
+  // only the result leaves secret memory.
+  CkResult<std::vector<uint8_t>> (*wrap)(Type, Parameter, const Key& wrapping,
+                                         const Vault& material) = nullptr;
+  // unwrap returns the same in a vault. |length| is the plain key's in bytes where the template or
+  // the key type says it. CKR_WRAPPED_KEY_INVALID, CKR_WRAPPED_KEY_LEN_RANGE.
+  CkResult<Vault> (*unwrap)(Type, Parameter, const Key& unwrapping,
+                            std::span<const uint8_t> wrapped,
+                            std::optional<size_t> length) = nullptr;
 };
 
 // AllMechanisms is the table, ascending by type.

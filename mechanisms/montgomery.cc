@@ -1,9 +1,11 @@
 #include "mechanisms/montgomery.h"
 
-#include <openssl/bytestring.h>
 #include <openssl/curve25519.h>
 
 #include <algorithm>
+
+#include "mechanisms/ec_params.h"
+#include "mechanisms/pkcs8.h"
 
 namespace secretmem {
 namespace {
@@ -21,54 +23,23 @@ constexpr uint8_t kOldOid[] = {0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04,
 // NSS's own.
 constexpr uint8_t kNssOid[] = {0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01};
 
-bool IsParams(std::span<const uint8_t> params) {
-  for (const std::span<const uint8_t> form :
-       {std::span<const uint8_t>(kIdX25519), std::span<const uint8_t>(kName),
-        std::span<const uint8_t>(kMiscountedName), std::span<const uint8_t>(kOldOid),
-        std::span<const uint8_t>(kNssOid)}) {
-    if (std::ranges::equal(params, form)) return true;
-  }
-  return false;
-}
-
 // Two clients take a raw key that begins like a short DER OCTET STRING for DER.
 bool LooksLikeDer(const X25519PublicKey& key) { return key[0] == 0x04 && key[1] <= 0x1e; }
-
-std::vector<uint8_t> Bytes(std::span<const uint8_t> bytes) { return {bytes.begin(), bytes.end()}; }
 
 }  // namespace
 
 CkResult<std::vector<uint8_t>> CheckMontgomeryParams(std::span<const uint8_t> params) {
-  if (IsParams(params)) return Bytes(kIdX25519);
-  CBS input, value;
-  CBS_init(&input, params.data(), params.size());
-  unsigned tag;
-  if (!CBS_get_any_asn1(&input, &value, &tag) || CBS_len(&input) != 0 || CBS_len(&value) == 0 ||
-      (tag != CBS_ASN1_OBJECT && tag != CBS_ASN1_PRINTABLESTRING)) {
-    return Refuse(CKR_DOMAIN_PARAMS_INVALID);
+  if (IsOneOf(params, {kIdX25519, kName, kMiscountedName, kOldOid, kNssOid})) {
+    return Bytes(kIdX25519);
   }
-  // Each arc of an OID ends with a byte without the continuation bit.
-  if (tag == CBS_ASN1_OBJECT && (CBS_data(&value)[CBS_len(&value) - 1] & 0x80) != 0) {
-    return Refuse(CKR_DOMAIN_PARAMS_INVALID);
-  }
-  return Refuse(CKR_CURVE_NOT_SUPPORTED);
+  return RefuseParams(params);
 }
 
 std::optional<X25519PublicKey> ParseX25519Point(std::span<const uint8_t> point) {
-  constexpr uint8_t kOctetString[] = {0x04, kX25519Bytes};
-  constexpr uint8_t kBitString[] = {0x03, kX25519Bytes + 1, 0x00};
-  size_t skip = 0;
-  if (point.size() == kX25519Bytes + sizeof(kOctetString)) {
-    if (!std::ranges::equal(point.first(sizeof(kOctetString)), kOctetString)) return {};
-    skip = sizeof(kOctetString);
-  } else if (point.size() == kX25519Bytes + sizeof(kBitString)) {
-    if (!std::ranges::equal(point.first(sizeof(kBitString)), kBitString)) return {};
-    skip = sizeof(kBitString);
-  } else if (point.size() != kX25519Bytes) {
-    return {};
-  }
   X25519PublicKey key;
-  std::ranges::copy(point.subspan(skip), key.begin());
+  if (point.size() != key.size()) point = InsideDer(point);
+  if (point.size() != key.size()) return {};
+  std::ranges::copy(point, key.begin());
   return key;
 }
 
@@ -118,6 +89,35 @@ CkResult<NewKey> ImportMontgomeryPrivate(const AttributeSource& given) {
   auto secret = ToCk(Vault::CopyOf(*value));
   if (!secret) return Refuse(secret.error());
   return NewKey{std::move(*secret), {{CKA_EC_PARAMS, std::move(*stored)}}};
+}
+
+CkResult<Vault> MontgomeryToPkcs8(const Key& key) {
+  // Everything before the key's 32 bytes: version 1, id-X25519, and two OCTET STRINGs.
+  constexpr uint8_t kPrefix[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
+                                 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20};
+  auto vault = ToCk(Vault::New(sizeof(kPrefix) + kX25519Bytes));
+  if (!vault) return vault;
+  const auto written = ToCk(vault->WriteSecret([&](std::span<uint8_t> der) {
+    return key.secret->WithSecret<kX25519Bytes>([&](SecretView<kX25519Bytes> secret) {
+      std::ranges::copy(secret, std::ranges::copy(kPrefix, der.begin()).out);
+    });
+  }));
+  if (!written) return Refuse(written.error());
+  return vault;
+}
+
+CkResult<NewKey> MontgomeryFromPkcs8(std::span<const uint8_t> der) {
+  auto info = ReadPkcs8(der);
+  CBS secret;
+  if (!info || CBS_len(&info->parameters) != 0 ||
+      !CBS_mem_equal(&info->algorithm, kIdX25519 + 2, sizeof(kIdX25519) - 2) ||
+      !CBS_get_asn1(&info->private_key, &secret, CBS_ASN1_OCTETSTRING) ||
+      CBS_len(&info->private_key) != 0 || CBS_len(&secret) != kX25519Bytes) {
+    return Refuse(CKR_WRAPPED_KEY_INVALID);
+  }
+  auto vault = ToCk(Vault::CopyOf({CBS_data(&secret), CBS_len(&secret)}));
+  if (!vault) return Refuse(vault.error());
+  return NewKey{std::move(*vault), {{CKA_EC_PARAMS, Bytes(kIdX25519)}}};
 }
 
 }  // namespace secretmem

@@ -26,4 +26,8 @@ CkResult<NewKeyPair> GenerateMontgomery(Parameter parameter, const AttributeSour
 CkResult<AttributeValues> ImportMontgomeryPublic(const AttributeSource& given);
 CkResult<NewKey> ImportMontgomeryPrivate(const AttributeSource& given);
 
+// PKCS#8 for CKK_EC_MONTGOMERY, as RFC 8410, 7 has it.
+CkResult<Vault> MontgomeryToPkcs8(const Key& key);
+CkResult<NewKey> MontgomeryFromPkcs8(std::span<const uint8_t> der);
+
 }  // namespace secretmem

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -73,7 +74,13 @@ class VerifyOperation {
 // CipherOperation encrypts or decrypts.
 class CipherOperation {
  public:
+  enum class Part : uint8_t { kWhole, kUpdate, kFinal };
+
   virtual ~CipherOperation() = default;
+
+  // Check says whether |input| more bytes are acceptable at all, before sizes are asked for and
+  // anything is done: CKR_DATA_LEN_RANGE, CKR_ENCRYPTED_DATA_LEN_RANGE. With kFinal |input| is 0.
+  virtual CkStatus Check(Part /*part*/, size_t /*input*/) const { return {}; }
 
   // update_size returns the most bytes that Update of |input| bytes can write now, final_size what
   // Final can, and whole_size what Whole of |input| bytes can.

@@ -4,21 +4,29 @@
 #include <algorithm>
 #include <array>
 
+#include "mechanisms/aead.h"
+#include "mechanisms/aes.h"
 #include "mechanisms/combination.h"
 #include "mechanisms/counter_kdf.h"
 #include "mechanisms/digest.h"
 #include "mechanisms/ecdh.h"
+#include "mechanisms/ecdsa.h"
+#include "mechanisms/edwards.h"
 #include "mechanisms/hkdf.h"
 #include "mechanisms/key_family.h"
+#include "mechanisms/key_wrap.h"
 #include "mechanisms/mechanism.h"
+#include "mechanisms/message.h"
 #include "mechanisms/montgomery.h"
 #include "mechanisms/password.h"
 #include "mechanisms/secret_key.h"
+#include "mechanisms/weierstrass.h"
 
 namespace secretmem {
 namespace {
 
 constexpr CK_FLAGS kCurves = CKF_EC_F_P | CKF_EC_NAMEDCURVE | CKF_EC_CURVENAME;
+constexpr CK_FLAGS kPoints = CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS;
 
 constexpr Mechanism Digest(CK_MECHANISM_TYPE type) {
   return {.type = type, .info = {0, 0, CKF_DIGEST}, .digest = BeginDigest};
@@ -44,6 +52,40 @@ constexpr Mechanism Combination(CK_MECHANISM_TYPE type) {
           .derive_keys = DeriveCombination,
           .inherits_protection = true};
 }
+
+// The sizes of AES and ChaCha20 keys are in bytes.
+constexpr CK_MECHANISM_INFO Aes(CK_FLAGS flags) { return {16, 32, flags}; }
+
+constexpr Mechanism AesCipher(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = Aes(CKF_ENCRYPT | CKF_DECRYPT),
+          .encrypt = EncryptAes,
+          .decrypt = DecryptAes};
+}
+
+constexpr Mechanism AesWrappingCipher(CK_MECHANISM_TYPE type) {
+  Mechanism row = AesCipher(type);
+  row.info.flags |= CKF_WRAP | CKF_UNWRAP;
+  row.wrap = WrapAes;
+  row.unwrap = UnwrapAes;
+  return row;
+}
+
+constexpr Mechanism AesKeyWrap(CK_MECHANISM_TYPE type) {
+  return {.type = type, .info = Aes(CKF_WRAP | CKF_UNWRAP), .wrap = WrapAes, .unwrap = UnwrapAes};
+}
+
+constexpr Mechanism Cmac(CK_MECHANISM_TYPE type) {
+  return {.type = type, .info = Aes(CKF_SIGN | CKF_VERIFY), .sign = SignCmac, .verify = VerifyCmac};
+}
+
+constexpr Mechanism Ecdsa(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = {224, 521, CKF_SIGN | CKF_VERIFY | kCurves | kPoints},
+          .sign = SignEcdsa,
+          .verify = VerifyEcdsa};
+}
+constexpr CK_FLAGS kMessages = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
 
 // By family; sorted below.
 constexpr Mechanism kRows[] = {
@@ -106,8 +148,70 @@ constexpr Mechanism kRows[] = {
      .info = kFromSecret,
      .names_keys = HkdfNamesKeys,
      .derive_data = DeriveHkdfData},
+    // AES and ChaCha20.
+    {.type = CKM_AES_KEY_GEN,
+     .info = Aes(CKF_GENERATE),
+     .generated_type = CKK_AES,
+     .generate_key = GenerateGenericSecret},
+    AesCipher(CKM_AES_ECB),
+    AesWrappingCipher(CKM_AES_CBC),
+    AesWrappingCipher(CKM_AES_CBC_PAD),
+    AesCipher(CKM_AES_CTR),
+    {.type = CKM_AES_GCM,
+     .info = Aes(CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP | kMessages),
+     .encrypt = EncryptAead,
+     .decrypt = DecryptAead,
+     .encrypt_messages = EncryptMessages,
+     .decrypt_messages = DecryptMessages,
+     .wrap = WrapAes,
+     .unwrap = UnwrapAes},
+    {.type = CKM_AES_CCM,
+     .info = Aes(CKF_ENCRYPT | CKF_DECRYPT),
+     .encrypt = EncryptAead,
+     .decrypt = DecryptAead},
+    AesKeyWrap(CKM_AES_KEY_WRAP),
+    AesKeyWrap(CKM_AES_KEY_WRAP_PAD),
+    AesKeyWrap(CKM_AES_KEY_WRAP_KWP),
+    Cmac(CKM_AES_CMAC),
+    Cmac(CKM_AES_CMAC_GENERAL),
+    {.type = CKM_CHACHA20_KEY_GEN,
+     .info = {32, 32, CKF_GENERATE},
+     .generated_type = CKK_CHACHA20,
+     .generate_key = GenerateGenericSecret},
+    {.type = CKM_CHACHA20_POLY1305,
+     .info = {32, 32, CKF_ENCRYPT | CKF_DECRYPT | kMessages},
+     .encrypt = EncryptAead,
+     .decrypt = DecryptAead,
+     .encrypt_messages = EncryptMessages,
+     .decrypt_messages = DecryptMessages},
     // Elliptic curves.
-    {.type = CKM_ECDH1_DERIVE, .info = {255, 255, CKF_DERIVE | kCurves}, .derive = DeriveEcdh1},
+    {.type = CKM_EC_KEY_PAIR_GEN,
+     .info = {224, 521, CKF_GENERATE_KEY_PAIR | kCurves | kPoints},
+     .generated_type = CKK_EC,
+     .generate_key_pair = GenerateWeierstrass},
+    Ecdsa(CKM_ECDSA),
+    Ecdsa(CKM_ECDSA_SHA1),
+    Ecdsa(CKM_ECDSA_SHA224),
+    Ecdsa(CKM_ECDSA_SHA256),
+    Ecdsa(CKM_ECDSA_SHA384),
+    Ecdsa(CKM_ECDSA_SHA512),
+    {.type = CKM_ECDH1_DERIVE,
+     .info = {224, 521, CKF_DERIVE | kCurves | kPoints},
+     .derive = DeriveEcdh1},
+    {.type = CKM_ECDH1_COFACTOR_DERIVE,
+     .info = {224, 521, CKF_DERIVE | kCurves | kPoints},
+     .derive = DeriveEcdh1Cofactor},
+    {.type = CKM_EC_EDWARDS_KEY_PAIR_GEN,
+     .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
+     .generated_type = CKK_EC_EDWARDS,
+     .generate_key_pair = GenerateEdwards},
+    // GnuTLS 3.7 generates keys with it too.
+    {.type = CKM_EDDSA,
+     .info = {255, 255, CKF_GENERATE_KEY_PAIR | CKF_SIGN | CKF_VERIFY | kCurves},
+     .generated_type = CKK_EC_EDWARDS,
+     .generate_key_pair = GenerateEdwards,
+     .sign = SignEddsa,
+     .verify = VerifyEddsa},
     {.type = CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
      .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
      .generated_type = CKK_EC_MONTGOMERY,
@@ -122,9 +226,17 @@ constexpr auto kMechanisms = [] {
 static_assert(std::ranges::adjacent_find(kMechanisms, {}, &Mechanism::type) == kMechanisms.end());
 
 constexpr KeyFamily kFamilies[] = {
+    {.key_type = CKK_EC,
+     .import_public = ImportWeierstrassPublic,
+     .import_private = ImportWeierstrassPrivate},
+    {.key_type = CKK_EC_EDWARDS,
+     .import_public = ImportEdwardsPublic,
+     .import_private = ImportEdwardsPrivate},
     {.key_type = CKK_EC_MONTGOMERY,
      .import_public = ImportMontgomeryPublic,
-     .import_private = ImportMontgomeryPrivate},
+     .import_private = ImportMontgomeryPrivate,
+     .to_pkcs8 = MontgomeryToPkcs8,
+     .from_pkcs8 = MontgomeryFromPkcs8},
 };
 
 // One for every secret key type: `secret_key.cc` tells them apart.

@@ -50,7 +50,7 @@ constexpr AttributeRule kRules[] = {
     {CKA_URL, kString, kCertificateClass, kAnyFamily, kCreate, kEmpty},
     {CKA_HASH_OF_SUBJECT_PUBLIC_KEY, kBytes, kCertificateClass, kAnyFamily, kCreate, kEmpty},
     {CKA_HASH_OF_ISSUER_PUBLIC_KEY, kBytes, kCertificateClass, kAnyFamily, kCreate, kEmpty},
-    {CKA_NAME_HASH_ALGORITHM, kUlong, kCertificateClass, kAnyFamily, kCreate, kAbsent},
+    {CKA_NAME_HASH_ALGORITHM, kUlong, kCertificateClass, kAnyFamily, kCreate, kBuilder},
     {CKA_CHECK_VALUE, kBytes, kCertificateClass | kSecretKeyClass, kAnyFamily, kMake, kAbsent},
 
     {CKA_KEY_TYPE, kUlong, kKeys, kAnyFamily, kMake | kRequired, kBuilder},

@@ -9,12 +9,11 @@ namespace secretmem {
 template <class Produce>
 Step UpdateCipher(ActiveOperation<CipherOperation>& active, size_t input, CK_BYTE* out,
                   CK_ULONG* length, Produce&& produce) {
-  const size_t needed = active.operation->update_size(input);
-  if (out != nullptr || needed == 0) active.multi_part = true;
-  // An update that writes nothing may come without a buffer, and is one all the same.
-  uint8_t nothing = 0;
-  if (out == nullptr && needed == 0) out = &nothing;
-  return Deliver(out, length, needed, After::kKeep, produce);
+  if (auto right = active.operation->Check(CipherOperation::Part::kUpdate, input); !right) {
+    return Step::Error(right.error());
+  }
+  if (out != nullptr) active.multi_part = true;
+  return Deliver(out, length, active.operation->update_size(input), After::kKeep, produce);
 }
 
 }  // namespace secretmem

@@ -115,7 +115,10 @@ CkStatus Deriving::Derive(CK_ATTRIBUTE* attributes, CK_ULONG count, CK_OBJECT_HA
   auto keys = Run(wanted);
   if (!keys) return Refuse(keys.error());
   if (keys->size() != plans.size()) return Refuse(CKR_GENERAL_ERROR);
-  for (size_t i = 0; i < plans.size(); ++i) Complete(plans[i], std::move((*keys)[i]));
+  for (size_t i = 0; i < plans.size(); ++i) {
+    auto completed = Complete(*objects[i], std::move((*keys)[i]));
+    if (!completed) return completed;
+  }
   const auto handles = Enrol(session_, std::move(objects));
   if (!handles) return Refuse(handles.error());
   *handle = handles->front();

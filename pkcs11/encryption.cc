@@ -6,6 +6,7 @@ namespace secretmem {
 namespace {
 
 using Active = ActiveOperation<CipherOperation>;
+using Part = CipherOperation::Part;
 using Slot = OperationSlot<CipherOperation> Session::*;
 
 // Both directions work alike but for the slot.
@@ -15,6 +16,9 @@ CkStatus Whole(Session& session, Slot slot, std::span<const uint8_t> in, CK_BYTE
   const bool fit = IsInput(in.data(), in.size()) && length != nullptr;
   return OnOperation(session, session.*slot, fit, [&](Active& active) -> Step {
     if (active.multi_part) return Step::Error(CKR_OPERATION_ACTIVE);
+    if (auto right = active.operation->Check(Part::kWhole, in.size()); !right) {
+      return Step::Error(right.error());
+    }
     return Deliver(out, length, active.operation->whole_size(in.size()), After::kEnd,
                    [&](std::span<uint8_t> to) { return active.operation->Whole(in, to); });
   });
@@ -32,6 +36,9 @@ CkStatus Update(Session& session, Slot slot, std::span<const uint8_t> in, CK_BYT
 CkStatus Final(Session& session, Slot slot, CK_BYTE* out, CK_ULONG* length) {
   const bool fit = length != nullptr;
   return OnOperation(session, session.*slot, fit, [&](Active& active) -> Step {
+    if (auto right = active.operation->Check(Part::kFinal, 0); !right) {
+      return Step::Error(right.error());
+    }
     return Deliver(out, length, active.operation->final_size(), After::kEnd,
                    [&](std::span<uint8_t> to) { return active.operation->Final(to); });
   });

@@ -8,7 +8,7 @@ namespace secretmem {
 
 CallGuard::CallGuard() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old_state_); }
 
-CallGuard::~CallGuard() {
+CallGuard::~CallGuard() noexcept(false) {
   int ignored;
   pthread_setcancelstate(old_state_, &ignored);
 }

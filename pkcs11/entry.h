@@ -16,7 +16,8 @@ namespace secretmem {
 class CallGuard {
  public:
   CallGuard();
-  ~CallGuard();
+  // A thread that is to be cancelled at once, because it asked for that, unwinds from here.
+  ~CallGuard() noexcept(false);
   CallGuard(const CallGuard&) = delete;
   CallGuard& operator=(const CallGuard&) = delete;
 
@@ -32,7 +33,7 @@ CK_RV Answer(const char* function, CK_RV code);
 
 // Barrier runs |f|, which returns a CkStatus, for C_* functions that work without C_Initialize.
 template <class F>
-CK_RV Barrier(const char* function, F&& f) noexcept {
+CK_RV Barrier(const char* function, F&& f) {
   const CallGuard guard;
   try {
     const CkStatus status = f();
@@ -47,7 +48,7 @@ CK_RV Barrier(const char* function, F&& f) noexcept {
 // Enter runs |f(Module&)| for all others. CKR_CRYPTOKI_NOT_INITIALIZED before C_Initialize, and in
 // a child of fork before its own.
 template <class F>
-CK_RV Enter(const char* function, F&& f) noexcept {
+CK_RV Enter(const char* function, F&& f) {
   return Barrier(function, [&]() -> CkStatus {
     const std::shared_ptr<Module> module = CurrentModule();
     if (module == nullptr) return Refuse(CKR_CRYPTOKI_NOT_INITIALIZED);
@@ -55,13 +56,14 @@ CK_RV Enter(const char* function, F&& f) noexcept {
   });
 }
 
-// EnterSession runs |f(Module&, Session&)| for functions that take a session. The session's token
-// is checked: CKR_SESSION_HANDLE_INVALID, CKR_DEVICE_REMOVED.
+// EnterSession runs |f(Session&)| for functions that take a session: CKR_SESSION_HANDLE_INVALID,
+// and CKR_DEVICE_REMOVED soon after its token was removed or initialised again.
 template <class F>
-CK_RV EnterSession(const char* function, CK_SESSION_HANDLE handle, F&& f) noexcept {
+CK_RV EnterSession(const char* function, CK_SESSION_HANDLE handle, F&& f) {
   return Enter(function, [&](Module& module) -> CkStatus {
     const auto session = module.FindSession(handle);
     if (!session) return Refuse(session.error());
+    if (auto there = (*session)->token->StillThere(); !there) return there;
     return f(**session);
   });
 }

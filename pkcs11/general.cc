@@ -1,6 +1,7 @@
 // General-purpose functions, PKCS#11 3.2, 5.4.
 
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include <cstring>
 
@@ -76,12 +77,52 @@ CkResult<const Config*> TheConfig() {
   return g_config;
 }
 
+MemoryOptions OptionsOf(const MemoryConfig& memory) {
+  MemoryOptions options;
+  switch (memory.at_rest) {
+    case MemoryAtRest::kNone:
+      break;
+    case MemoryAtRest::kPkey:
+      options.at_rest = AtRest::kPkey;
+      break;
+    case MemoryAtRest::kMprotect:
+      options.at_rest = AtRest::kMprotect;
+      break;
+  }
+  options.page_per_vault = memory.isolation == MemoryIsolation::kPage;
+  options.seal = memory.mseal;
+  return options;
+}
+
+// ConfigureOnce puts the configuration's memory options into force, before there are any vaults.
+void ConfigureOnce(const MemoryConfig& memory) {
+  static bool done = false;  // under the process's lock
+  if (done) return;
+  done = true;
+  const MemoryOptions wanted = OptionsOf(memory);
+  const MemoryOptions got = ConfigureVault(wanted);
+  if (got.at_rest != wanted.at_rest) {
+    LogWarn("memory.at_rest: this processor has no protection keys; keys at rest stay accessible");
+  }
+  if (got.seal != wanted.seal) LogWarn("memory.mseal: not with this kernel and memory.at_rest");
+  if (!memory.dumpable && prctl(PR_SET_DUMPABLE, 0) != 0) {
+    LogWarn("memory.dumpable: this process stays dumpable");
+  }
+  constexpr const char* kAtRest[] = {"nothing more", "a protection key", "mprotect"};
+  LogInfo("keys: %s, at rest behind %s%s%s", got.page_per_vault ? "a page each" : "side by side",
+          kAtRest[static_cast<size_t>(got.at_rest)], got.seal ? ", sealed" : "",
+          memory.dumpable ? "" : ", process undumpable");
+}
+
 CkStatus PrepareVault(const Config& config) {
+  ConfigureOnce(config.memory);
   auto ready = InitialiseVault();
   if (!ready && config.memory.protection == MemoryProtection::kAllowMlock &&
       (ready.error().code == VaultErrc::kUnsupported ||
        ready.error().code == VaultErrc::kForbidden)) {
-    SetProtection(Protection::kLocked);
+    MemoryOptions locked = CurrentMemoryOptions();
+    locked.protection = Protection::kLocked;
+    ConfigureMemory(locked);
     ready = InitialiseVault();
     if (ready) {
       LogWarn(
@@ -110,6 +151,8 @@ using namespace secretmem;
 CK_RV C_Initialize(CK_VOID_PTR pInitArgs) {
   return Barrier(__func__, [&]() -> CkStatus {
     if (auto args = CheckInitArgs(pInitArgs); !args) return args;
+    // Whatever lock a thread of the parent's held at that moment stays taken for ever.
+    if (IsForkedWithoutHandlers()) return Refuse(CKR_FUNCTION_FAILED);
     pthread_once(&g_install_once, InstallOnce);
     const Lock lock;
     if (ThisProcess().module != nullptr) return Refuse(CKR_CRYPTOKI_ALREADY_INITIALIZED);

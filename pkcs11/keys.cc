@@ -16,6 +16,15 @@ std::optional<CK_KEY_TYPE> GeneratedType(const Mechanism& row) {
   return row.generated_type;
 }
 
+// EnrolKey completes a planned key with what a mechanism made.
+CkStatus EnrolKey(Session& session, const Blueprint& plan, NewKey key, CK_OBJECT_HANDLE* handle) {
+  if (auto completed = Complete(*plan.object, std::move(key)); !completed) return completed;
+  const auto handles = Enrol(session, {plan.object});
+  if (!handles) return Refuse(handles.error());
+  *handle = handles->front();
+  return {};
+}
+
 }  // namespace
 
 CK_RV C_GenerateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
@@ -34,11 +43,7 @@ CK_RV C_GenerateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
     if (!plan) return Refuse(plan.error());
     auto key = chosen->row.generate_key(chosen->parameter, RequestOf(*plan->object));
     if (!key) return Refuse(key.error());
-    Complete(*plan, std::move(*key));
-    const auto handles = Enrol(session, {plan->object});
-    if (!handles) return Refuse(handles.error());
-    *phKey = handles->front();
-    return {};
+    return EnrolKey(session, *plan, std::move(*key), phKey);
   });
 }
 

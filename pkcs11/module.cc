@@ -66,6 +66,8 @@ void Session::Close() {
     verify.Cancel();
     encrypt.Cancel();
     decrypt.Cancel();
+    message_encrypt.Cancel();
+    message_decrypt.Cancel();
   }
   token->ForgetSession(handle);
   token->SessionClosed(read_write());
@@ -161,6 +163,8 @@ CkStatus Module::InitToken(CK_SLOT_ID id, Pin so_pin, const std::array<uint8_t, 
   if (!created) return Refuse(created.error());
   const std::lock_guard lock(slots_mutex_);
   Slot* slot = FindSlotLocked(id);
+  // A scan on another thread has seen the new file already.
+  if (slot != nullptr && slot->path == (*created)->path()) return {};
   // The other of two threads that were told to make a token in the same slot was faster; this one's
   // gets a slot of its own at the next scan.
   if (slot == nullptr || !slot->path.empty()) return Refuse(CKR_FUNCTION_FAILED);
@@ -170,10 +174,24 @@ CkStatus Module::InitToken(CK_SLOT_ID id, Pin so_pin, const std::array<uint8_t, 
   return {};
 }
 
+void Module::Drop(CK_SLOT_ID id, const std::shared_ptr<Token>& token) {
+  const std::lock_guard lock(slots_mutex_);
+  Slot* slot = FindSlotLocked(id);
+  if (slot != nullptr && slot->token == token) slot->token = nullptr;
+}
+
 CkResult<CK_SESSION_HANDLE> Module::OpenSession(CK_SLOT_ID slot, CK_FLAGS flags) {
-  const auto token = TokenAt(slot);
+  auto token = TokenAt(slot);
   if (!token) return Refuse(token.error());
-  if (auto there = (*token)->Check(); !there) return Refuse(there.error());
+  if (auto there = (*token)->Check(); !there) {
+    // Another process has put a new token here. Sessions of the old one keep that; this one gets
+    // the new.
+    if (there.error() != CKR_DEVICE_REMOVED) return Refuse(there.error());
+    Drop(slot, *token);
+    token = TokenAt(slot);
+    if (!token) return Refuse(token.error());
+    if (there = (*token)->Check(); !there) return Refuse(there.error());
+  }
   const CK_SESSION_HANDLE handle = g_next_session++;
   auto session = std::make_shared<Session>(handle, slot, *token, flags);
   if (auto opened = (*token)->SessionOpened(session->read_write()); !opened) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "mechanisms/message.h"
 #include "pkcs11/active_operation.h"
 #include "pkcs11/config.h"
 #include "pkcs11/token.h"
@@ -50,6 +51,8 @@ class Session {
   OperationSlot<VerifyOperation> verify;
   OperationSlot<CipherOperation> encrypt;
   OperationSlot<CipherOperation> decrypt;
+  OperationSlot<MessageOperation> message_encrypt;
+  OperationSlot<MessageOperation> message_decrypt;
 
  private:
   bool closed_ = false;  // under |mutex|
@@ -105,6 +108,8 @@ class Module {
  private:
   CkStatus ScanLocked();
   Slot* FindSlotLocked(CK_SLOT_ID id);
+  // Drop makes the next TokenAt open the slot's token anew, if it still is |token|.
+  void Drop(CK_SLOT_ID id, const std::shared_ptr<Token>& token);
 
   const Config& config_;
 

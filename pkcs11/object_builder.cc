@@ -256,6 +256,10 @@ class Builder {
         attributes.SetBool(type, (IsGenerated() || (derived && base->always_sensitive)) &&
                                      attributes.GetBool(CKA_SENSITIVE).value());
         break;
+      case CKA_NAME_HASH_ALGORITHM:
+        // Section 4.6.3: what is meant where it is absent.
+        attributes.SetUlong(type, CKM_SHA_1);
+        break;
       case CKA_NEVER_EXTRACTABLE:
         attributes.SetBool(type, (IsGenerated() || (derived && base->never_extractable)) &&
                                      !attributes.GetBool(CKA_EXTRACTABLE).value());

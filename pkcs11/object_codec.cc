@@ -135,6 +135,10 @@ CkResult<ObjectPtr> DecodeRow(ObjectRow row, const SealingKeys* keys) {
   }
   // The row of an object that says of itself that it belongs elsewhere was moved there by hand.
   if (RowKindOf(*object) != kind) return Refuse(CKR_DEVICE_ERROR);
+  // No seal vouches for what is missing: a key whose secret was cut off is none.
+  const CK_OBJECT_CLASS object_class = object->object_class();
+  const bool is_key = object_class == CKO_PRIVATE_KEY || object_class == CKO_SECRET_KEY;
+  if (is_key != (object->secret != nullptr)) return Refuse(CKR_DEVICE_ERROR);
   if (kind == RowKind::kStoreSealed) {
     // Only the secret's seal vouches for these attributes.
     if (const auto vault = object->secret->Open(); !vault) return Refuse(vault.error());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mechanisms/check_value.h"
 #include "mechanisms/key_family.h"
 
 namespace secretmem {
@@ -21,6 +22,17 @@ class Material : public AttributeSource {
  private:
   const Blueprint& plan_;
 };
+
+// PutCheckValue stores |right| unless the template said something about it.
+CkStatus PutCheckValue(Object& object, const CheckValue& right) {
+  const auto given = object.attributes.Get(CKA_CHECK_VALUE);
+  if (!given) {
+    object.attributes.SetBytes(CKA_CHECK_VALUE, right);
+  } else if (!given->empty() && !std::ranges::equal(*given, right)) {
+    return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -52,9 +64,18 @@ SecretRequest RequestOf(const Object& object) {
   return {object.key_type(), object.attributes.GetUlong(CKA_VALUE_LEN)};
 }
 
-void Complete(const Blueprint& plan, NewKey key) {
-  Apply(*plan.object, key.attributes);
-  plan.object->secret = std::make_shared<KeySecret>(std::move(key.secret));
+CkStatus Complete(Object& object, NewKey key) {
+  for (const AttributeValue& value : key.attributes) {
+    object.attributes.SetBytes(value.type, value.value);
+  }
+  if (object.object_class() == CKO_SECRET_KEY) {
+    const auto right = CheckValueOf(object.key_type(), key.secret);
+    if (!right) return Refuse(right.error());
+    if (auto put = PutCheckValue(object, *right); !put) return put;
+  }
+  object.attributes.ShrinkToFit();
+  object.secret = std::make_shared<KeySecret>(std::move(key.secret));
+  return {};
 }
 
 CkStatus TakeIn(Blueprint& plan) {
@@ -78,15 +99,18 @@ CkStatus TakeIn(Blueprint& plan) {
     case CKO_SECRET_KEY:
       import = family != nullptr ? family->import_secret : nullptr;
       break;
+    case CKO_CERTIFICATE: {
+      const auto value = object.attributes.Get(CKA_VALUE);
+      if (!value || value->empty()) return {};
+      return PutCheckValue(object, CertificateCheckValue(*value));
+    }
     default:
       return {};
   }
   if (import == nullptr) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
   auto key = import(material);
   if (!key) return Refuse(key.error());
-  Apply(object, key->attributes);
-  object.secret = std::make_shared<KeySecret>(std::move(key->secret));
-  return {};
+  return Complete(object, std::move(*key));
 }
 
 CkResult<std::vector<CK_OBJECT_HANDLE>> Enrol(Session& session,

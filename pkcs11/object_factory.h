@@ -23,11 +23,13 @@ void Apply(Object& object, const AttributeValues& values);
 // RequestOf returns what a mechanism has to know of a planned secret key.
 SecretRequest RequestOf(const Object& object);
 
-// Complete gives a planned key what a mechanism made.
-void Complete(const Blueprint& plan, NewKey key);
+// Complete gives a planned key what a mechanism or key family made: its attributes, its secret, and
+// for a secret key CKA_CHECK_VALUE. CKR_ATTRIBUTE_VALUE_INVALID if the template gave another one;
+// an empty one there keeps the object from having any.
+CkStatus Complete(Object& object, NewKey key);
 
 // TakeIn lets the key family check and canonicalise the key material of a planned key, and moves
-// its secret into a vault. Nothing to do for other objects.
+// its secret into a vault. Certificates get CKA_CHECK_VALUE; other objects are complete already.
 CkStatus TakeIn(Blueprint& plan);
 
 // Enrol gives planned objects to the session's token and returns their handles; session objects die

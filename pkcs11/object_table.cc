@@ -36,13 +36,14 @@ CK_OBJECT_HANDLE ObjectTable::AddLocked(ObjectPtr object) {
 
 ObjectPtr ObjectTable::TakeOut(Objects::iterator at) {
   ObjectPtr object = std::move(at->second);
+  // Session objects are in no snapshot: taking them out must not make loading start again.
   if (object->row != 0) {
     rows_.erase(object->row);
+    ++state_.removals;
   } else {
     of_sessions_.erase({object->session, at->first});
   }
   objects_.erase(at);
-  ++state_.removals;
   return object;
 }
 

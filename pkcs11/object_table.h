@@ -57,8 +57,8 @@ class ObjectTable {
 
   std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> All() const;
 
-  // State is what the token objects here correspond to: a state of the store, and how often objects
-  // were taken out since.
+  // State is what the token objects here correspond to: a state of the store, and how often token
+  // objects were taken out since.
   struct State {
     StoreState store;
     uint64_t removals = 0;

@@ -114,6 +114,8 @@ CK_RV C_SetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
       if (!replaced) return Refuse(replaced.error());
       if (*replaced) return {};
       if (auto refreshed = session.token->Refresh(); !refreshed) return refreshed;
+      // The file has another version and yet none that verifies: it was changed from outside.
+      if (session.token->Find(hObject) == *before) return Refuse(CKR_DEVICE_ERROR);
     }
   });
 }

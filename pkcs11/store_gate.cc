@@ -41,6 +41,9 @@ GatedStore::~GatedStore() {
     g_first = next_;
   }
   if (next_ != nullptr) next_->previous_ = previous_;
+  // Members die after this body, without the gate: SQLite would be closing while another thread
+  // forks, and the child would inherit its locks taken.
+  const TokenStore closing = std::move(store_);
 }
 
 void InstallStoreForkHooks() {

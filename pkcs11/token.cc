@@ -155,6 +155,22 @@ CkStatus Token::Check() {
   return {};
 }
 
+CkStatus Token::StillThere() {
+  constexpr int64_t kEveryMs = 200;
+  if (gone_) return Refuse(CKR_DEVICE_REMOVED);
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  const int64_t now_ms = int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+  int64_t due = next_check_ms_;
+  if (now_ms < due || !next_check_ms_.compare_exchange_strong(due, now_ms + kEveryMs)) return {};
+  const CkStatus there = Check();
+  // A file that cannot be read just now may be the next time.
+  if (there || there.error() != CKR_DEVICE_REMOVED) return {};
+  gone_ = true;
+  (void)LogOut();
+  return there;
+}
+
 CkStatus Token::Info(CK_TOKEN_INFO& info) {
   const auto record = ReadRecord();
   if (!record) return Refuse(record.error());
@@ -218,8 +234,18 @@ void Token::SessionClosed(bool read_write) {
     const std::lock_guard lock(mutex_);
     if (read_write) --read_write_sessions_;
     if (--sessions_ > 0) return;
+    // Under the same lock: a login that comes after belongs to a new session.
+    login_ = Login::kNobody;
+    keys_ = nullptr;
   }
-  (void)LogOut();
+  DropPrivate();
+}
+
+void Token::DropPrivate() {
+  table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
+  // What another thread is loading with the keys of before must not come after; and what one has
+  // loaded after a login of its own must not be missed.
+  table_.Restart();
 }
 
 Login Token::login() const {
@@ -236,6 +262,8 @@ CkStatus Token::LogIn(CK_USER_TYPE user, Pin pin) {
   if (user != CKU_USER && user != CKU_SO) return Refuse(CKR_USER_TYPE_INVALID);
   const Login wanted = user == CKU_SO ? Login::kSecurityOfficer : Login::kUser;
   const auto allowed = [&]() -> CkStatus {
+    // Nobody would be left to log out.
+    if (sessions_ == 0) return Refuse(CKR_SESSION_CLOSED);
     if (login_ == wanted) return Refuse(CKR_USER_ALREADY_LOGGED_IN);
     if (login_ != Login::kNobody) return Refuse(CKR_USER_ANOTHER_ALREADY_LOGGED_IN);
     if (wanted == Login::kSecurityOfficer && sessions_ > read_write_sessions_) {
@@ -284,7 +312,7 @@ CkStatus Token::LogOut() {
     ++logouts_;
     keys_ = nullptr;
   }
-  table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
+  DropPrivate();
   return {};
 }
 
@@ -296,8 +324,16 @@ CkResult<Vault> Token::TryPin(PinRole role, Pin pin, const TokenRecord& record) 
   }
   WaitAfterFailures(config_.pin, known);
   auto key = UnwrapUnderPin(role, record.serial, pin, known);
+  const auto locked = [&](uint32_t failures) {
+    return config_.pin.max_failures > 0 && failures >= config_.pin.max_failures;
+  };
   if (key) {
-    if (known.failures > 0) {
+    // Others may have guessed meanwhile, and locked it.
+    const auto now = ReadRecord();
+    if (!now) return Refuse(now.error());
+    const PinRecord& pin_now = role == PinRole::kUser ? now->user : now->so;
+    if (locked(pin_now.failures)) return Refuse(CKR_PIN_LOCKED);
+    if (pin_now.failures > 0) {
       const auto reset = FromStore(store_.Call(
           [&](TokenStore& store) { return store.ResetPinFailures(record.incarnation, role); }));
       if (!reset) return Refuse(reset.error());
@@ -310,6 +346,8 @@ CkResult<Vault> Token::TryPin(PinRole role, Pin pin, const TokenRecord& record) 
     }));
     // A wrong PIN that cannot be counted is not answered as one.
     if (!counted) return Refuse(counted.error());
+    // Of guesses made at once, no more are answered than of guesses one by one.
+    if (locked(counted->failures - 1)) return Refuse(CKR_PIN_LOCKED);
   }
   return key;
 }

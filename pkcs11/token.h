@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -45,6 +46,10 @@ class Token {
   // Check fails once the token was initialised again or removed, by whomever: CKR_DEVICE_REMOVED.
   CkStatus Check();
 
+  // StillThere is Check for every call of every session: it asks the file a few times a second at
+  // most. Once the token is gone its keys are dropped, and the answer stays CKR_DEVICE_REMOVED.
+  CkStatus StillThere();
+
   // SessionOpened counts; CKR_SESSION_READ_WRITE_SO_EXISTS for a read-only one beside the SO's.
   // SessionClosed logs out with the last one.
   CkStatus SessionOpened(bool read_write);
@@ -79,6 +84,9 @@ class Token {
   // Find returns an object that the present login may see, or null.
   ObjectPtr Find(CK_OBJECT_HANDLE handle) const;
 
+  // Has says whether the handle stands for an object, whoever may see it.
+  bool Has(CK_OBJECT_HANDLE handle) const { return table_.Find(handle) != nullptr; }
+
   // Add makes objects durable where they are token objects, all of them or none, and gives them
   // handles.
   CkResult<std::vector<CK_OBJECT_HANDLE>> Add(std::vector<std::shared_ptr<Object>> objects);
@@ -106,6 +114,9 @@ class Token {
 
   Token(const Config& config, TokenStore store) : config_(config), store_(std::move(store)) {}
 
+  // DropPrivate takes the private objects out of the table.
+  void DropPrivate();
+
   // TryPin unwraps the token key with |pin|, counting failures and waiting as configured.
   CkResult<Vault> TryPin(PinRole role, Pin pin, const TokenRecord& record);
   CkResult<TokenRecord> ReadRecord();
@@ -127,6 +138,9 @@ class Token {
   uint64_t uids_ = 0;
   size_t sessions_ = 0;
   size_t read_write_sessions_ = 0;
+
+  std::atomic<int64_t> next_check_ms_{0};
+  std::atomic<bool> gone_{false};
 
   ObjectTable table_;
 };

@@ -22,6 +22,7 @@ CkResult<Token::Keys> Token::StoreKeys() {
   auto keys = SealingKeys::From(std::move(*base));
   if (!keys) return keys;
   const std::lock_guard lock(mutex_);
+  if (record->incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
   store_keys_ = *keys;
   return store_keys_;
 }
@@ -80,6 +81,8 @@ CkStatus Token::Refresh() {
     auto snapshot =
         store_.Call([&](TokenStore& store) { return store.LoadChangedSince(since.store); });
     if (!snapshot) return Refuse(RvOfStoreError(snapshot.error()));
+    // Between the two calls another process may have initialised the token again.
+    if (snapshot->state.incarnation != now->incarnation) return Refuse(CKR_DEVICE_REMOVED);
     for (const int64_t row : snapshot->damaged) {
       LogError("object %lld of the token file is damaged", static_cast<long long>(row));
     }
@@ -115,6 +118,8 @@ ObjectPtr Token::Find(CK_OBJECT_HANDLE handle) const {
 }
 
 CkResult<std::vector<CK_OBJECT_HANDLE>> Token::Add(std::vector<std::shared_ptr<Object>> objects) {
+  // Before the keys: what is sealed for a token that is initialised again meanwhile stays out.
+  const uint64_t incarnation = this->incarnation();
   std::vector<ObjectRow> rows;
   std::vector<Object*> stored;
   for (const auto& object : objects) {
@@ -127,7 +132,6 @@ CkResult<std::vector<CK_OBJECT_HANDLE>> Token::Add(std::vector<std::shared_ptr<O
     stored.push_back(object.get());
   }
   if (!rows.empty()) {
-    const uint64_t incarnation = this->incarnation();
     const auto done =
         store_.Call([&](TokenStore& store) { return store.Insert(incarnation, rows); });
     if (!done) return Refuse(RvOfStoreError(done.error()));
@@ -157,11 +161,11 @@ CkResult<bool> Token::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
   changed->session = before->session;
   changed->version = before->version;
   if (before->row != 0) {
+    const uint64_t incarnation = this->incarnation();
     const auto keys = KeysFor(RowKindOf(*changed));
     if (!keys) return Refuse(keys.error());
     const auto row = EncodeRow(*changed, keys->get());
     if (!row) return Refuse(row.error());
-    const uint64_t incarnation = this->incarnation();
     const auto done =
         store_.Call([&](TokenStore& store) { return store.Update(incarnation, *row); });
     if (!done && done.error().kind == StoreError::Kind::kConflict) return false;

@@ -8,6 +8,10 @@
 #include <array>
 #include <atomic>
 
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace secretmem {
 namespace {
 
@@ -24,7 +28,9 @@ std::atomic<uint64_t> g_generation{0};
 std::atomic<uint8_t*> g_wipe_on_fork{nullptr};
 
 thread_local unsigned t_guards = 0;
-uint64_t g_fork_mask;  // the forking thread's mask; only read under the exclusive gate
+// Between a fork's prepare handler and the others, which run on the same thread.
+thread_local uint64_t t_fork_mask = 0;
+thread_local bool t_prepared = false;
 
 uint64_t SetSignalMask(uint64_t mask) {
   uint64_t old = 0;
@@ -33,31 +39,42 @@ uint64_t SetSignalMask(uint64_t mask) {
 }
 
 void Prepare() {
-  const uint64_t mask = SetSignalMask(~uint64_t{0});
+  t_fork_mask = SetSignalMask(~uint64_t{0});
+  // There the gate may have been copied as other threads held it.
+  t_prepared = !IsForkedWithoutHandlers();
+  if (!t_prepared) return;
   pthread_rwlock_wrlock(&g_gate);
-  g_fork_mask = mask;
   for (size_t i = g_hook_count; i > 0; --i) {
     if (g_hooks[i - 1].prepare != nullptr) g_hooks[i - 1].prepare();
   }
 }
 
 void Parent() {
-  for (size_t i = 0; i < g_hook_count; ++i) {
-    if (g_hooks[i].parent != nullptr) g_hooks[i].parent();
+  if (t_prepared) {
+    for (size_t i = 0; i < g_hook_count; ++i) {
+      if (g_hooks[i].parent != nullptr) g_hooks[i].parent();
+    }
+    pthread_rwlock_unlock(&g_gate);
   }
-  const uint64_t mask = g_fork_mask;
-  pthread_rwlock_unlock(&g_gate);
-  SetSignalMask(mask);
+  SetSignalMask(t_fork_mask);
 }
 
 void Child() {
+#if defined(__SANITIZE_THREAD__)
+  // It remembers who holds what across the fork. glibc's lock, which remembers thread numbers that
+  // changed, is not meant to be unlocked here, and is made anew below.
+  if (t_prepared) {
+    __tsan_mutex_pre_unlock(&g_gate, 0);
+    __tsan_mutex_post_unlock(&g_gate, 0);
+  }
+#endif
   g_gate = kFreshGate;
   if (uint8_t* page = g_wipe_on_fork; page != nullptr) *page = 1;
   g_generation++;
   for (size_t i = 0; i < g_hook_count; ++i) {
     if (g_hooks[i].child != nullptr) g_hooks[i].child();
   }
-  SetSignalMask(g_fork_mask);
+  SetSignalMask(t_fork_mask);
 }
 
 void InstallOnce() {
@@ -78,14 +95,18 @@ pthread_once_t g_install_once = PTHREAD_ONCE_INIT;
 
 ForkGuard::ForkGuard() {
   if (t_guards++ > 0) return;
+  // Cancellation unwinds the stack, and would end the process where that is a secret one.
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old_cancel_state_);
   old_mask_ = SetSignalMask(~uint64_t{0});
-  pthread_rwlock_rdlock(&g_gate);
+  holds_gate_ = !IsForkedWithoutHandlers();
+  if (holds_gate_) pthread_rwlock_rdlock(&g_gate);
 }
 
 ForkGuard::~ForkGuard() {
   if (--t_guards > 0) return;
-  pthread_rwlock_unlock(&g_gate);
+  if (holds_gate_) pthread_rwlock_unlock(&g_gate);
   SetSignalMask(old_mask_);
+  pthread_setcancelstate(old_cancel_state_, nullptr);
 }
 
 void AddForkHooks(const ForkHooks& hooks) {

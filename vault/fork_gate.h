@@ -12,8 +12,8 @@ namespace secretmem {
 // fork takes the exclusive one in pthread_atfork's prepare handler. Nobody holds it with signals
 // deliverable: a handler that forks would wait for its own thread.
 
-// ForkGuard blocks every signal, glibc's own two included, and holds the gate's shared side.
-// It nests: an inner guard of the same thread does nothing.
+// ForkGuard blocks every signal, glibc's own two included, puts off cancellation, and holds the
+// gate's shared side. It nests: an inner guard of the same thread does nothing.
 class ForkGuard {
  public:
   ForkGuard();
@@ -24,10 +24,13 @@ class ForkGuard {
  private:
   // The kernel's signal set is one 64-bit word; glibc's sigset_t functions refuse signals 32, 33.
   uint64_t old_mask_ = 0;
+  int old_cancel_state_ = 0;
+  bool holds_gate_ = false;
 };
 
 // ForkHooks are called around fork(2) while nobody holds the gate: |prepare| in the parent before,
-// |parent| and |child| after. Any may be null. They must not throw.
+// |parent| and |child| after. Any may be null. They must not throw. Where IsForkedWithoutHandlers,
+// a fork calls |child| only: what |prepare| would wait for may never come.
 struct ForkHooks {
   void (*prepare)();
   void (*parent)();

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "vault/fork_gate.h"
 #include "vault/secret_heap.h"
@@ -34,6 +35,7 @@ std::atomic<uint32_t> g_next_owner{1};
 
 std::byte* g_copy = nullptr;  // between prepare and parent or child
 size_t g_copy_bytes = 0;
+bool g_prepared = false;
 bool g_lost = false;
 
 uint32_t ThisThread() {
@@ -42,11 +44,13 @@ uint32_t ThisThread() {
 }
 
 void Prepare() {
+  g_prepared = true;
   size_t bytes = 0;
   LibraryHeap().ForEachChunk([&](std::byte*, size_t size) { bytes += size; });
   g_copy = nullptr;
   g_copy_bytes = bytes;
-  if (bytes == 0) return;
+  // A child that did not get its copy has none to give.
+  if (bytes == 0 || g_lost) return;
   auto copy = MapSecretForChild(bytes);
   if (!copy) return;
   g_copy = *copy;
@@ -61,6 +65,7 @@ void Prepare() {
 }
 
 void Parent() {
+  g_prepared = false;
   if (g_copy == nullptr) return;
   LibraryHeap().ForEachChunk(
       [](std::byte* chunk, size_t size) { madvise(chunk, size, MADV_DONTFORK); });
@@ -71,7 +76,9 @@ void Parent() {
 void Child() {
   KeyHeap().Abandon();
   WorkHeap().Abandon();
-  if (g_copy_bytes == 0) return;
+  // Without preparation this is the child of a child that fork handlers know nothing of.
+  if (!std::exchange(g_prepared, false)) g_lost = true;
+  if (g_lost || g_copy_bytes == 0) return;
   if (g_copy == nullptr) {
     g_lost = true;
     return;

@@ -10,6 +10,8 @@ namespace {
 
 // A unit of address space: a chunk and as much inaccessible space behind it.
 constexpr size_t kUnitBytes = 2 * SecretHeap::kChunkBytes;
+bool IsClosedByMprotect() { return CurrentMemoryOptions().at_rest == AtRest::kMprotect; }
+
 // Tried in turn, for processes whose address space is limited.
 constexpr size_t kReserveBytes[] = {size_t{1} << 33, size_t{1} << 30, size_t{1} << 26};
 
@@ -79,6 +81,15 @@ VaultResult<SecretHeap::Chunk*> SecretHeap::NewChunk(size_t bytes) {
   if (auto mapped = MapSecret(chunk->base, bytes); !mapped) {
     return std::unexpected(mapped.error());
   }
+  if (guarded_) {
+    const auto sealed = GuardSecret(chunk->base, bytes, bytes == kChunkBytes);
+    if (!sealed) {
+      UnmapSecret(chunk->base, bytes);
+      return std::unexpected(sealed.error());
+    }
+    chunk->sealed = *sealed;
+    if (open_ > 0 && IsClosedByMprotect()) SetAccess(chunk->base, bytes, true);
+  }
   for (size_t i = 0; i < needed; ++i) units_[unit + i] = {chunk.get(), i == 0};
   unit_limit_ = std::max(unit_limit_, unit + needed);
   mapped_ += bytes;
@@ -135,7 +146,7 @@ void SecretHeap::ReleaseRun(Page* first) {
   with_free_pages_ = chunk;
   if (chunk->free_pages < kChunkPages) return;
   // One empty chunk stays, so that a key made and destroyed in turn does not map each time.
-  if (empty_chunks_ == 0) {
+  if (empty_chunks_ == 0 || chunk->sealed) {
     ++empty_chunks_;
   } else {
     DropChunk(chunk);
@@ -226,6 +237,34 @@ VaultResult<void*> SecretHeap::Allocate(size_t size, uint32_t owner) {
   return AllocateLarge(size, owner);
 }
 
+VaultResult<void*> SecretHeap::AllocateAlone(size_t size) {
+  if (size > kReserveBytes[0]) return std::unexpected(VaultError{VaultErrc::kOutOfMemory});
+  const std::lock_guard lock(mutex_);
+  return AllocateLarge(size, 0);
+}
+
+void SecretHeap::SetAccessLocked(bool open) {
+  for (size_t unit = 0; unit < unit_limit_; ++unit) {
+    if (units_[unit].head) SetAccess(units_[unit].chunk->base, units_[unit].chunk->bytes, open);
+  }
+}
+
+void SecretHeap::Open() {
+  if (!guarded_) return;
+  SetThreadAccess(true);
+  if (!IsClosedByMprotect()) return;
+  const std::lock_guard lock(mutex_);
+  if (open_++ == 0) SetAccessLocked(true);
+}
+
+void SecretHeap::Close() {
+  if (!guarded_) return;
+  SetThreadAccess(false);
+  if (!IsClosedByMprotect()) return;
+  const std::lock_guard lock(mutex_);
+  if (--open_ == 0) SetAccessLocked(false);
+}
+
 void SecretHeap::FreeLocked(void* pointer) {
   Chunk* chunk = ChunkOf(pointer);
   if (chunk->bytes != kChunkBytes) {
@@ -252,8 +291,12 @@ void SecretHeap::FreeLocked(void* pointer) {
 }
 
 void SecretHeap::Free(void* pointer) {
-  const std::lock_guard lock(mutex_);
-  FreeLocked(pointer);
+  Open();
+  {
+    const std::lock_guard lock(mutex_);
+    FreeLocked(pointer);
+  }
+  Close();
 }
 
 size_t SecretHeap::SizeOf(const void* pointer) {
@@ -274,7 +317,7 @@ void SecretHeap::Trim() {
   for (size_t unit = 0; empty_chunks_ > 0 && unit < unit_limit_; ++unit) {
     if (!units_[unit].head) continue;
     Chunk* chunk = units_[unit].chunk;
-    if (chunk->bytes == kChunkBytes && chunk->free_pages == kChunkPages) {
+    if (chunk->bytes == kChunkBytes && chunk->free_pages == kChunkPages && !chunk->sealed) {
       DropChunk(chunk);
       --empty_chunks_;
     }
@@ -303,7 +346,7 @@ void SecretHeap::Abandon() {
   partial_ = {};
   with_free_pages_ = nullptr;
   base_ = nullptr;
-  unit_count_ = unit_limit_ = empty_chunks_ = mapped_ = 0;
+  unit_count_ = unit_limit_ = empty_chunks_ = mapped_ = open_ = 0;
 }
 
 }  // namespace secretmem

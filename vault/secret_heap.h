@@ -28,6 +28,9 @@ class SecretHeap {
   // allocation of 0 bytes gets the smallest slot. |owner| is any number the caller likes.
   VaultResult<void*> Allocate(size_t size, uint32_t owner = 0);
 
+  // AllocateAlone returns |size| zero bytes on pages of their own between inaccessible addresses.
+  VaultResult<void*> AllocateAlone(size_t size);
+
   // Free wipes the slot and takes it back. |pointer| comes from Allocate of this heap.
   void Free(void* pointer);
 
@@ -39,6 +42,12 @@ class SecretHeap {
 
   // Bytes mapped at present, guards not counted.
   size_t mapped_bytes() const;
+
+  // GuardAtRest puts this heap under the at-rest protection of the memory options: its memory is
+  // accessible only between Open and Close, which nest and may come from many threads.
+  void GuardAtRest() { guarded_ = true; }
+  void Open();
+  void Close();
 
   // Trim gives back the empty chunk that is otherwise kept for the next allocation.
   void Trim();
@@ -80,6 +89,7 @@ class SecretHeap {
     std::byte* base = nullptr;
     size_t bytes = 0;  // kChunkBytes, or more for one large slot
     size_t free_pages = kChunkPages;
+    bool sealed = false;  // cannot be unmapped any more
     uint32_t large_owner = 0;
     std::array<Page, kChunkPages> pages;
     std::unique_ptr<uint32_t[]> owners;  // by granule; made when the first owner is not 0
@@ -101,6 +111,7 @@ class SecretHeap {
   VaultResult<void*> AllocateRun(size_t pages, uint32_t owner);
   VaultResult<void*> AllocateLarge(size_t size, uint32_t owner);
   void FreeLocked(void* pointer);
+  void SetAccessLocked(bool open);
   void ReleaseRun(Page* first);
   void Link(Page* page);
   void Unlink(Page* page);
@@ -120,6 +131,8 @@ class SecretHeap {
   Chunk* with_free_pages_ = nullptr;  // a hint
   size_t empty_chunks_ = 0;
   size_t mapped_ = 0;
+  bool guarded_ = false;
+  size_t open_ = 0;
 };
 
 // KeyHeap holds the vaults. A child of fork does not get it.

@@ -7,12 +7,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstdint>
 #include <cstring>
 
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret 447
+#endif
+#ifndef SYS_mseal
+#define SYS_mseal 462
 #endif
 
 namespace secretmem {
@@ -22,7 +24,9 @@ constexpr size_t kPage = 4096;
 constexpr size_t kReserveAlignment = size_t{1} << 16;
 constexpr int kReserveFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
-std::atomic<Protection> g_protection{Protection::kMemfdSecret};
+MemoryOptions g_options;
+int g_pkey = -1;
+thread_local unsigned t_open = 0;
 
 std::unexpected<VaultError> Failure(VaultErrc code) {
   return std::unexpected(VaultError{code, errno});
@@ -81,9 +85,21 @@ VaultResult<std::byte*> Map(std::byte* at, size_t size) {
 
 }  // namespace
 
-void SetProtection(Protection protection) { g_protection = protection; }
+MemoryOptions ConfigureMemory(const MemoryOptions& wanted) {
+  g_options = wanted;
+  if (g_options.at_rest == AtRest::kPkey && g_pkey < 0) {
+    g_pkey = pkey_alloc(0, PKEY_DISABLE_ACCESS);
+    if (g_pkey < 0) g_options.at_rest = AtRest::kNone;
+  }
+  if (g_options.seal) {
+    // An empty range is nothing to seal; only a kernel without the call refuses it.
+    g_options.seal =
+        g_options.at_rest != AtRest::kMprotect && syscall(SYS_mseal, nullptr, 0, 0) == 0;
+  }
+  return g_options;
+}
 
-Protection CurrentProtection() { return g_protection; }
+const MemoryOptions& CurrentMemoryOptions() { return g_options; }
 
 VaultResult<void> ProbeSecretMemory() {
   auto mapped = Map(nullptr, kPage);
@@ -128,6 +144,31 @@ VaultResult<void> MapSecret(std::byte* at, size_t size) {
   }
   Touch(at, size);
   return {};
+}
+
+VaultResult<bool> GuardSecret(std::byte* at, size_t size, bool may_be_sealed) {
+  switch (g_options.at_rest) {
+    case AtRest::kNone:
+      break;
+    case AtRest::kPkey:
+      if (pkey_mprotect(at, size, PROT_READ | PROT_WRITE, g_pkey) != 0) {
+        return Failure(VaultErrc::kOutOfMemory);
+      }
+      break;
+    case AtRest::kMprotect:
+      SetAccess(at, size, false);
+      break;
+  }
+  return may_be_sealed && g_options.seal && syscall(SYS_mseal, at, size, 0) == 0;
+}
+
+void SetAccess(std::byte* at, size_t size, bool open) {
+  mprotect(at, size, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
+void SetThreadAccess(bool open) {
+  if (g_options.at_rest != AtRest::kPkey) return;
+  if (open ? t_open++ == 0 : --t_open == 0) pkey_set(g_pkey, open ? 0 : PKEY_DISABLE_ACCESS);
 }
 
 void UnmapSecret(std::byte* at, size_t size) {

@@ -12,9 +12,31 @@ enum class Protection {
   kLocked,       // mlock(2), MADV_DONTDUMP: readable by root and by ptrace
 };
 
-// SetProtection chooses the kind of every later mapping. The default is kMemfdSecret.
-void SetProtection(Protection protection);
-Protection CurrentProtection();
+// AtRest says what protects the vaults and operation contexts from the process's own code while no
+// borrow is under way.
+enum class AtRest {
+  kNone,
+  kPkey,      // a protection key that only a borrow opens, for its own thread (pkeys(7))
+  kMprotect,  // mprotect(2): inaccessible until some thread borrows
+};
+
+// MemoryOptions are the choices of the configuration. They are made once, before the first mapping.
+struct MemoryOptions {
+  Protection protection = Protection::kMemfdSecret;
+  AtRest at_rest = AtRest::kNone;
+  // Each vault on a page of its own between inaccessible addresses, instead of slots side by side.
+  bool page_per_vault = false;
+  // mseal(2), Linux 6.10, where nothing else has to change the mapping: not with kMprotect. Sealed
+  // regions are never unmapped.
+  bool seal = false;
+};
+
+// ConfigureMemory sets the options. It returns what of them is in force: kPkey becomes kNone on a
+// processor without protection keys, |seal| false on a kernel without mseal(2).
+MemoryOptions ConfigureMemory(const MemoryOptions& wanted);
+const MemoryOptions& CurrentMemoryOptions();
+
+inline Protection CurrentProtection() { return CurrentMemoryOptions().protection; }
 
 // ProbeSecretMemory makes one page of the current protection, touches it and gives it back, so that
 // nothing of it remains. It fails with kUnsupported, kForbidden, kMemoryLockLimit or kOutOfMemory.
@@ -33,6 +55,17 @@ VaultResult<std::byte*> ReserveAddresses(size_t size);
 // of fork does not get the mapping. The caller holds the fork gate, since a child made between
 // mmap and madvise would. Errors are those of ProbeSecretMemory; |at| is then still reserved.
 VaultResult<void> MapSecret(std::byte* at, size_t size);
+
+// GuardSecret puts a new mapping under at-rest protection and, if it |may_be_sealed|, seals it, as
+// the options say. It returns whether the mapping is sealed. With kMprotect it is inaccessible now.
+VaultResult<bool> GuardSecret(std::byte* at, size_t size, bool may_be_sealed);
+
+// SetAccess opens or closes a mapping by mprotect(2).
+void SetAccess(std::byte* at, size_t size, bool open);
+
+// SetThreadAccess opens or closes all guarded mappings to this thread by the protection key, and
+// does nothing with another kind of at-rest protection. It nests.
+void SetThreadAccess(bool open);
 
 // UnmapSecret gives the memory back and leaves inaccessible addresses behind.
 void UnmapSecret(std::byte* at, size_t size);

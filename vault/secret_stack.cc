@@ -74,6 +74,8 @@ class StackPool {
 
   void Trim() {
     const std::lock_guard lock(mutex_);
+    // Who waits for a stack in use may have to make one now, or hear that none can be had.
+    returned_.notify_all();
     while (free_ != nullptr) {
       Stack* stack = free_;
       free_ = stack->next;
@@ -154,21 +156,27 @@ int VectorLevel() {
 }
 const int g_vectors = VectorLevel();
 
-// Clear wipes what the call has written. Stacks are zero before, so the lowest byte that is not
-// zero is the deepest that counts: what was written as zero below it tells nothing.
-void Clear(Stack* stack) {
+// FindUsed sets |used| to the part of |stack| that the call has written. Stacks are zero before, so
+// the lowest byte that is not zero is the deepest that counts: what was written as zero below it
+// tells nothing.
+struct UsedPart {
+  const Stack* stack;
+  size_t first = 0;
+};
+void FindUsed(void* argument) {
+  auto& used = *static_cast<UsedPart*>(argument);
   // GCC makes vector registers of these, 16 bytes wide on every architecture.
   using Vector [[gnu::vector_size(16)]] = uint64_t;
   constexpr size_t kStep = 8;
-  const auto* vectors = reinterpret_cast<const Vector*>(stack->low);
-  const size_t count = stack->bytes / sizeof(Vector);
+  const auto* vectors = reinterpret_cast<const Vector*>(used.stack->low);
+  const size_t count = used.stack->bytes / sizeof(Vector);
   size_t i = 0;
   for (; i < count; i += kStep) {
     const Vector any = vectors[i] | vectors[i + 1] | vectors[i + 2] | vectors[i + 3] |
                        vectors[i + 4] | vectors[i + 5] | vectors[i + 6] | vectors[i + 7];
     if ((any[0] | any[1]) != 0) break;
   }
-  Wipe(stack->low + i * sizeof(Vector), stack->bytes - i * sizeof(Vector));
+  used.first = i * sizeof(Vector);
 }
 
 void CallOn(Stack* stack, void (*function)(void*), void* argument) {
@@ -195,6 +203,15 @@ void CallOn(Stack* stack, void (*function)(void*), void* argument) {
   // To ThreadSanitizer this is a call like any other: it keeps its own stack of calls.
   secretmem_call_on_stack(stack->low + stack->bytes, function, argument, g_vectors);
 #endif
+}
+
+// Clear wipes what the call has written.
+void Clear(Stack* stack) {
+  UsedPart used{stack};
+  // On the secret stack once more: the search brings its words into registers, which the way back
+  // clears.
+  CallOn(stack, FindUsed, &used);
+  Wipe(stack->low + used.first, stack->bytes - used.first);
 }
 
 // WarmLibrary lets BoringSSL make what it makes once per process.
@@ -235,8 +252,10 @@ void Enter(void* argument) {
 
 // The random generator of the forking thread came over with the library heap; it notices the fork
 // at its next use and reseeds.
+// Before that getrandom(2) is looked at once more: the child may be on its way into a sandbox.
 void ChildAfterFork() {
   for (const auto depth : kDepths) PoolOf(depth).Abandon();
+  t_thread_warm = false;
 }
 
 void InstallOnce() {
@@ -246,6 +265,15 @@ void InstallOnce() {
 pthread_once_t g_install_once = PTHREAD_ONCE_INIT;
 
 }  // namespace
+
+MemoryOptions ConfigureVault(const MemoryOptions& wanted) {
+  const MemoryOptions options = ConfigureMemory(wanted);
+  if (options.at_rest != AtRest::kNone || options.seal) {
+    KeyHeap().GuardAtRest();
+    WorkHeap().GuardAtRest();
+  }
+  return options;
+}
 
 VaultResult<void> InitialiseVault() {
   if (IsForkedWithoutHandlers()) return std::unexpected(VaultError{VaultErrc::kForked});
@@ -259,6 +287,8 @@ VaultResult<void> InitialiseVault() {
 
 void TrimVault() {
   const ForkGuard guard;
+  // What lies at the addresses there is somebody else's.
+  if (LibraryHeapLost() || IsForkedWithoutHandlers()) return;
   for (const auto depth : kDepths) PoolOf(depth).Trim();
   KeyHeap().Trim();
 }
@@ -281,7 +311,11 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   if (!stack) return std::unexpected(stack.error());
   Call call{function, argument};
   t_on_secret_stack = true;
+  KeyHeap().Open();
+  WorkHeap().Open();
   CallOn(*stack, Enter, &call);
+  WorkHeap().Close();
+  KeyHeap().Close();
   t_on_secret_stack = false;
   Clear(*stack);
   pool.Put(*stack);

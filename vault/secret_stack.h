@@ -10,8 +10,13 @@
 #include <utility>
 
 #include "vault/error.h"
+#include "vault/secret_memory.h"
 
 namespace secretmem {
+
+// ConfigureVault sets the memory options and puts vaults and operation contexts under them. It is
+// called once, before the first vault. It returns what is in force.
+MemoryOptions ConfigureVault(const MemoryOptions& wanted);
 
 // InitialiseVault prepares secret memory for use: installs the fork handlers, and checks
 // memfd_secret(2) (or the chosen substitute) and getrandom(2) without keeping anything. It may be

@@ -1,17 +1,22 @@
 #include "vault/vault.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "vault/fork_gate.h"
 #include "vault/secret_heap.h"
+#include "vault/secret_memory.h"
 
 namespace secretmem {
 
 VaultResult<Vault> Vault::New(size_t size) {
   if (size == 0) return std::unexpected(VaultError{VaultErrc::kWrongSize});
   const ForkGuard guard;
-  if (IsForkedWithoutHandlers()) return std::unexpected(VaultError{VaultErrc::kForked});
-  auto slot = KeyHeap().Allocate(size);
+  if (LibraryHeapLost() || IsForkedWithoutHandlers()) {
+    return std::unexpected(VaultError{VaultErrc::kForked});
+  }
+  auto slot = CurrentMemoryOptions().page_per_vault ? KeyHeap().AllocateAlone(size)
+                                                    : KeyHeap().Allocate(size);
   if (!slot) return std::unexpected(slot.error());
   return Vault(static_cast<uint8_t*>(*slot), size, ForkGeneration());
 }
@@ -24,10 +29,17 @@ VaultResult<Vault> Vault::CopyOf(std::span<const uint8_t> bytes) {
   });
 }
 
+Vault::Vault(Vault&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      generation_(other.generation_) {}
+
 Vault& Vault::operator=(Vault&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  std::swap(generation_, other.generation_);
+  // What was here dies with |taken|, at once: a mere swap would leave it to |other|.
+  Vault taken(std::move(other));
+  std::swap(data_, taken.data_);
+  std::swap(size_, taken.size_);
+  std::swap(generation_, taken.generation_);
   return *this;
 }
 

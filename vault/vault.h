@@ -1,11 +1,13 @@
 #pragma once
 
-#include <concepts>
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <expected>
+#include <optional>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -22,24 +24,31 @@ using SecretView = std::span<const uint8_t, N>;
 template <size_t N>
 using WritableSecretView = std::span<uint8_t, N>;
 
+class Vault;
+
 namespace internal {
 
+// kMayLeaveBorrow lists what a borrow's closure may return: values that cannot hold an address. A
+// borrow ends when its closure returns, and nothing that points into the vault may come out; of a
+// class that is not listed nobody knows what it holds.
 template <class T>
-inline constexpr bool kIsView = false;
+inline constexpr bool kMayLeaveBorrow =
+    std::is_void_v<T> || std::is_arithmetic_v<T> || std::is_enum_v<T>;
+template <>
+inline constexpr bool kMayLeaveBorrow<VaultError> = true;
+template <>
+inline constexpr bool kMayLeaveBorrow<Vault> = true;
 template <class T, size_t N>
-inline constexpr bool kIsView<std::span<T, N>> = true;
-template <class C, class T>
-inline constexpr bool kIsView<std::basic_string_view<C, T>> = true;
+inline constexpr bool kMayLeaveBorrow<std::array<T, N>> = kMayLeaveBorrow<T>;
 template <class T>
-inline constexpr bool kIsView<std::reference_wrapper<T>> = true;
+inline constexpr bool kMayLeaveBorrow<std::optional<T>> = kMayLeaveBorrow<T>;
 template <class T, class E>
-inline constexpr bool kIsView<std::expected<T, E>> = std::is_pointer_v<T> || kIsView<T>;
-template <class T>
-inline constexpr bool kIsView<std::optional<T>> = std::is_pointer_v<T> || kIsView<T>;
-
-// A borrow ends when its closure returns; nothing that points into the vault may come out.
-template <class T>
-concept LeavesBorrow = !std::is_reference_v<T> && !std::is_pointer_v<T> && !kIsView<T>;
+inline constexpr bool kMayLeaveBorrow<std::expected<T, E>> =
+    kMayLeaveBorrow<T>&& kMayLeaveBorrow<E>;
+template <class... T>
+inline constexpr bool kMayLeaveBorrow<std::tuple<T...>> = (kMayLeaveBorrow<T> && ...);
+template <class A, class B>
+inline constexpr bool kMayLeaveBorrow<std::pair<A, B>> = kMayLeaveBorrow<A>&& kMayLeaveBorrow<B>;
 
 }  // namespace internal
 
@@ -55,7 +64,8 @@ class Vault {
   // stack. The caller's memory is left as it is.
   static VaultResult<Vault> CopyOf(std::span<const uint8_t> bytes);
 
-  Vault(Vault&& other) noexcept { *this = std::move(other); }
+  // A moved-from vault has 0 bytes; one that is assigned to loses its old bytes at once.
+  Vault(Vault&& other) noexcept;
   Vault& operator=(Vault&& other) noexcept;
   Vault(const Vault&) = delete;
   Vault& operator=(const Vault&) = delete;
@@ -64,36 +74,29 @@ class Vault {
   size_t size() const { return size_; }
 
   // WithSecret calls |f(std::span<const uint8_t>)| in a borrow and returns its answer in a
-  // VaultResult. |f| may not return a pointer, reference or view.
+  // VaultResult. |f| returns nothing, or numbers, enumerations, a Vault, or an array, tuple,
+  // optional or expected of them: never a pointer, reference or view, nor what could hold one.
   template <class F>
   auto WithSecret(F&& f) const {
-    static_assert(internal::LeavesBorrow<std::invoke_result_t<F&, std::span<const uint8_t>>>,
-                  "a borrow must not leak a pointer out of its scope");
-    return Borrow([&] { return f(std::span<const uint8_t>(data_, size_)); });
+    return Borrow([&]() -> decltype(auto) { return f(std::span<const uint8_t>(data_, size_)); });
   }
 
   // WithSecret<N> narrows to exactly N bytes; kWrongSize, without a call, if the vault has another
   // size.
   template <size_t N, class F>
   auto WithSecret(F&& f) const {
-    static_assert(internal::LeavesBorrow<std::invoke_result_t<F&, SecretView<N>>>,
-                  "a borrow must not leak a pointer out of its scope");
-    return Narrow<N>([&] { return f(SecretView<N>(data_, N)); });
+    return Narrow<N>([&]() -> decltype(auto) { return f(SecretView<N>(data_, N)); });
   }
 
   // WriteSecret is WithSecret with bytes that can be written.
   template <class F>
   auto WriteSecret(F&& f) {
-    static_assert(internal::LeavesBorrow<std::invoke_result_t<F&, std::span<uint8_t>>>,
-                  "a borrow must not leak a pointer out of its scope");
-    return Borrow([&] { return f(std::span<uint8_t>(data_, size_)); });
+    return Borrow([&]() -> decltype(auto) { return f(std::span<uint8_t>(data_, size_)); });
   }
 
   template <size_t N, class F>
   auto WriteSecret(F&& f) {
-    static_assert(internal::LeavesBorrow<std::invoke_result_t<F&, WritableSecretView<N>>>,
-                  "a borrow must not leak a pointer out of its scope");
-    return Narrow<N>([&] { return f(WritableSecretView<N>(data_, N)); });
+    return Narrow<N>([&]() -> decltype(auto) { return f(WritableSecretView<N>(data_, N)); });
   }
 
  private:
@@ -107,6 +110,8 @@ class Vault {
 
   template <class F>
   auto Borrow(F&& f) const {
+    static_assert(internal::kMayLeaveBorrow<std::invoke_result_t<F&>>,
+                  "a borrow must not leak a pointer out of its scope");
     return OnSecretStack([&] {
       using Result = typename internal::AsResult<std::invoke_result_t<F&>>::type;
       if (auto there = Check(); !there) return Result(std::unexpected(there.error()));

@@ -25,13 +25,18 @@ FLAGS = [
     ("ec_f_p", "EC F_P", "ec_f_p"),
     ("ec_namedcurve", "EC OID", "ec_namedcurve"),
     ("ec_uncompress", "EC uncompressed", "ec_uncompress"),
+    ("ec_compress", "EC compressed", "ec_compress"),
     ("ec_curvename", "EC curve name", None),
 ]
 
 SECRET = (8, 524288)  # bits
 NONE = (0, 0)
 X25519 = (255, 255)
+EC = (224, 521)
+AES = (16, 32)  # bytes
+CHACHA = (32, 32)
 CURVES = "ec_f_p ec_namedcurve ec_curvename"
+POINTS = f"{CURVES} ec_uncompress ec_compress"
 
 
 def hashes():
@@ -53,8 +58,32 @@ def hashes():
 TABLE = [
     *hashes(),
     (0x350, "CKM_GENERIC_SECRET_KEY_GEN", SECRET, "generate"),
-    (0x1050, "CKM_ECDH1_DERIVE", X25519, f"derive {CURVES}"),
+    (0x1040, "CKM_ECDSA_KEY_PAIR_GEN", EC, f"generate_key_pair {POINTS}"),
+    (0x1041, "CKM_ECDSA", EC, f"sign verify {POINTS}"),
+    (0x1042, "CKM_ECDSA_SHA1", EC, f"sign verify {POINTS}"),
+    (0x1043, "CKM_ECDSA_SHA224", EC, f"sign verify {POINTS}"),
+    (0x1044, "CKM_ECDSA_SHA256", EC, f"sign verify {POINTS}"),
+    (0x1045, "CKM_ECDSA_SHA384", EC, f"sign verify {POINTS}"),
+    (0x1046, "CKM_ECDSA_SHA512", EC, f"sign verify {POINTS}"),
+    (0x1050, "CKM_ECDH1_DERIVE", EC, f"derive {POINTS}"),
+    (0x1051, "CKM_ECDH1_COFACTOR_DERIVE", EC, f"derive {POINTS}"),
+    (0x1055, "CKM_EC_EDWARDS_KEY_PAIR_GEN", X25519, f"generate_key_pair {CURVES}"),
     (0x1056, "CKM_EC_MONTGOMERY_KEY_PAIR_GEN", X25519, f"generate_key_pair {CURVES}"),
+    (0x1057, "CKM_EDDSA", X25519, f"generate_key_pair sign verify {CURVES}"),
+    (0x1080, "CKM_AES_KEY_GEN", AES, "generate"),
+    (0x1081, "CKM_AES_ECB", AES, "encrypt decrypt"),
+    (0x1082, "CKM_AES_CBC", AES, "encrypt decrypt wrap unwrap"),
+    (0x1085, "CKM_AES_CBC_PAD", AES, "encrypt decrypt wrap unwrap"),
+    (0x1086, "CKM_AES_CTR", AES, "encrypt decrypt"),
+    (0x1087, "CKM_AES_GCM", AES, "encrypt decrypt wrap unwrap"),
+    (0x1088, "CKM_AES_CCM", AES, "encrypt decrypt"),
+    (0x108A, "CKM_AES_CMAC", AES, "sign verify"),
+    (0x108B, "CKM_AES_CMAC_GENERAL", AES, "sign verify"),
+    (0x1225, "CKM_CHACHA20_KEY_GEN", CHACHA, "generate"),
+    (0x2109, "CKM_AES_KEY_WRAP", AES, "wrap unwrap"),
+    (0x210A, "CKM_AES_KEY_WRAP_PAD", AES, "wrap unwrap"),
+    (0x210B, "CKM_AES_KEY_WRAP_KWP", AES, "wrap unwrap"),
+    (0x4021, "CKM_CHACHA20_POLY1305", CHACHA, "encrypt decrypt"),
 ]
 
 

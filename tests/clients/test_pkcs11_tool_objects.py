@@ -52,7 +52,8 @@ class Keys(ClientTest):
         self.expect(
             self.logged_in("--keypairgen", "--key-type", "EC:secp192k1", "--id", "01"),
             "",
-            "error: Generate EC key mechanism 1040 not supported\nAborting.\n",
+            "error: PKCS11 function C_GenerateKeyPair failed: "
+            "rv = unknown PKCS11 error (0x140)\nAborting.\n",
             status=1,
         )
         self.expect(self.logged_in("-O"), "")
@@ -234,11 +235,15 @@ class Calls(ClientTest):
             self.logged_in("--test"),
             "C_SeedRandom() and C_GenerateRandom():\n"
             "  seems to be OK\n"
+            "Digests:\n"
+            "  all 4 digest functions seem to work\n"
+            "  SHA-1: OK\n"
+            "  SHA256: OK\n"
             "Signatures: not implemented\n"
-            "Verify: not implemented\n"
-            "Decrypt: not implemented\n"
+            "Verify (currently only for RSA)\n"
+            "  No private key found for testing\n"
+            "Decryption (currently only for RSA)\n"
             "No errors\n",
-            "Digests: not implemented\n",
         )
 
     def test_initialize_in_a_forked_child(self):

@@ -1,0 +1,213 @@
+#include "mechanisms/ecdsa.h"
+
+#include <openssl/bn.h>
+#include <openssl/digest.h>
+#include <openssl/ecdsa.h>
+
+#include <algorithm>
+
+#include "mechanisms/weierstrass.h"
+#include "vault/secret_box.h"
+
+namespace secretmem {
+namespace {
+
+struct HashOf {
+  CK_MECHANISM_TYPE type;
+  const EVP_MD* (*md)();
+};
+
+constexpr HashOf kHashes[] = {
+    {CKM_ECDSA_SHA1, EVP_sha1},     {CKM_ECDSA_SHA224, EVP_sha224}, {CKM_ECDSA_SHA256, EVP_sha256},
+    {CKM_ECDSA_SHA384, EVP_sha384}, {CKM_ECDSA_SHA512, EVP_sha512},
+};
+
+// What lies in the box: the key, parsed, and the digest where the mechanism makes one.
+struct State {
+  bssl::UniquePtr<EC_KEY> key;
+  bssl::ScopedEVP_MD_CTX digest;
+};
+
+// Ecdsa is what signing and verifying share.
+class Ecdsa {
+ public:
+  static CkResult<Ecdsa> Begin(CK_MECHANISM_TYPE type, Parameter parameter, const Key& key,
+                               CK_OBJECT_CLASS object_class);
+
+  const Curve& curve() const { return *curve_; }
+
+  CkStatus Update(std::span<const uint8_t> data) {
+    if (!hashes_) return Refuse(CKR_FUNCTION_NOT_SUPPORTED);
+    return InSlices(data, [&](std::span<const uint8_t> slice) {
+      return Flatten(box_.With([&](State& state) -> CK_RV {
+        return EVP_DigestUpdate(state.digest.get(), slice.data(), slice.size())
+                   ? CKR_OK
+                   : CKR_FUNCTION_FAILED;
+      }));
+    });
+  }
+
+  // Finish calls use(key, digest) on a secret stack with the digest of the parts.
+  template <class Use>
+  CkStatus Finish(Use&& use) {
+    if (!hashes_) return Refuse(CKR_FUNCTION_NOT_SUPPORTED);
+    return Flatten(box_.With([&](State& state) -> CK_RV {
+      uint8_t digest[EVP_MAX_MD_SIZE];
+      unsigned size = 0;
+      if (!EVP_DigestFinal_ex(state.digest.get(), digest, &size)) return CKR_FUNCTION_FAILED;
+      return use(*state.key, std::span<const uint8_t>(digest, size));
+    }));
+  }
+
+  // Whole calls use(key, digest) with the digest of |data|, or with |data| for CKM_ECDSA.
+  template <class Use>
+  CkStatus Whole(std::span<const uint8_t> data, Use&& use) {
+    if (hashes_) {
+      if (auto updated = Update(data); !updated) return updated;
+      return Finish(use);
+    }
+    // It would count as zero, for which anybody can make up signatures.
+    if (data.empty()) return Refuse(CKR_DATA_LEN_RANGE);
+    return Flatten(
+        box_.With([&](State& state) -> CK_RV { return use(*state.key, Truncated(data)); }));
+  }
+
+ private:
+  Ecdsa(SecretBox<State> box, const Curve* curve, bool hashes)
+      : box_(std::move(box)), curve_(curve), hashes_(hashes) {}
+
+  // The library cuts to the bits of the order; this spares it bytes that do not count.
+  std::span<const uint8_t> Truncated(std::span<const uint8_t> digest) const {
+    return digest.first(std::min(digest.size(), curve_->bytes));
+  }
+
+  SecretBox<State> box_;
+  const Curve* curve_;
+  bool hashes_;
+};
+
+CkResult<Ecdsa> Ecdsa::Begin(CK_MECHANISM_TYPE type, Parameter parameter, const Key& key,
+                             CK_OBJECT_CLASS object_class) {
+  if (key.key_type != CKK_EC || key.object_class != object_class) {
+    return Refuse(CKR_KEY_TYPE_INCONSISTENT);
+  }
+  if (!parameter.empty()) return Refuse(CKR_MECHANISM_PARAM_INVALID);
+  const auto* hash = std::ranges::find(kHashes, type, &HashOf::type);
+  const EVP_MD* md = hash == std::end(kHashes) ? nullptr : hash->md();
+  const auto curve = CurveOf(key.attributes);
+  if (!curve) return Refuse(curve.error());
+  auto box = ToCk(SecretBox<State>::Make());
+  if (!box) return Refuse(box.error());
+  const auto begin = [&](bssl::UniquePtr<EC_KEY> parsed) {
+    return box->With([&](State& state) -> CK_RV {
+      // The attributes were checked when the object was made.
+      if (parsed == nullptr) return CKR_FUNCTION_FAILED;
+      state.key = std::move(parsed);
+      if (md == nullptr) return CKR_OK;
+      return EVP_DigestInit_ex(state.digest.get(), md, nullptr) ? CKR_OK : CKR_FUNCTION_FAILED;
+    });
+  };
+  const auto status =
+      object_class == CKO_PRIVATE_KEY
+          ? key.secret->WithSecret([&](std::span<const uint8_t> scalar) {
+              return begin(ParseScalar(**curve, scalar));
+            })
+          : OnSecretStack([&] {
+              return begin(ParsePoint(**curve, key.attributes.Get(CKA_EC_POINT).value()));
+            });
+  if (const auto done = Flatten(status); !done) return Refuse(done.error());
+  return Ecdsa(std::move(*box), *curve, md != nullptr);
+}
+
+// Into signs, with r and s each filling half of |out|.
+struct Into {
+  std::span<uint8_t> out;
+
+  CK_RV operator()(const EC_KEY& key, std::span<const uint8_t> digest) const {
+    const size_t half = out.size() / 2;
+    const bssl::UniquePtr<ECDSA_SIG> signature(ECDSA_do_sign(digest.data(), digest.size(), &key));
+    if (signature == nullptr ||
+        !BN_bn2bin_padded(out.data(), half, ECDSA_SIG_get0_r(signature.get())) ||
+        !BN_bn2bin_padded(out.data() + half, half, ECDSA_SIG_get0_s(signature.get()))) {
+      return CKR_FUNCTION_FAILED;
+    }
+    return CKR_OK;
+  }
+};
+
+// Against verifies |signature|, which has the curve's length.
+struct Against {
+  std::span<const uint8_t> signature;
+
+  CK_RV operator()(const EC_KEY& key, std::span<const uint8_t> digest) const {
+    const size_t half = signature.size() / 2;
+    const bssl::UniquePtr<ECDSA_SIG> parsed(ECDSA_SIG_new());
+    bssl::UniquePtr<BIGNUM> r(BN_bin2bn(signature.data(), half, nullptr));
+    bssl::UniquePtr<BIGNUM> s(BN_bin2bn(signature.data() + half, half, nullptr));
+    if (parsed == nullptr || r == nullptr || s == nullptr ||
+        !ECDSA_SIG_set0(parsed.get(), r.get(), s.get())) {
+      return CKR_DEVICE_MEMORY;
+    }
+    r.release();
+    s.release();
+    return ECDSA_do_verify(digest.data(), digest.size(), parsed.get(), &key)
+               ? CKR_OK
+               : CKR_SIGNATURE_INVALID;
+  }
+};
+
+class Signer : public SignOperation {
+ public:
+  explicit Signer(Ecdsa ecdsa) : ecdsa_(std::move(ecdsa)) {}
+
+  size_t max_size() const override { return 2 * ecdsa_.curve().bytes; }
+  CkStatus Update(std::span<const uint8_t> data) override { return ecdsa_.Update(data); }
+  CkResult<size_t> Final(std::span<uint8_t> out) override { return Size(ecdsa_.Finish(Into{out})); }
+  CkResult<size_t> Sign(std::span<const uint8_t> data, std::span<uint8_t> out) override {
+    return Size(ecdsa_.Whole(data, Into{out}));
+  }
+
+ private:
+  CkResult<size_t> Size(const CkStatus& done) const {
+    if (!done) return Refuse(done.error());
+    return max_size();
+  }
+
+  Ecdsa ecdsa_;
+};
+
+class Verifier : public VerifyOperation {
+ public:
+  explicit Verifier(Ecdsa ecdsa) : ecdsa_(std::move(ecdsa)) {}
+
+  CkStatus Update(std::span<const uint8_t> data) override { return ecdsa_.Update(data); }
+  CkStatus Final(std::span<const uint8_t> signature) override {
+    if (signature.size() != 2 * ecdsa_.curve().bytes) return Refuse(CKR_SIGNATURE_LEN_RANGE);
+    return ecdsa_.Finish(Against{signature});
+  }
+  CkStatus Verify(std::span<const uint8_t> data, std::span<const uint8_t> signature) override {
+    if (signature.size() != 2 * ecdsa_.curve().bytes) return Refuse(CKR_SIGNATURE_LEN_RANGE);
+    return ecdsa_.Whole(data, Against{signature});
+  }
+
+ private:
+  Ecdsa ecdsa_;
+};
+
+}  // namespace
+
+CkResult<std::unique_ptr<SignOperation>> SignEcdsa(CK_MECHANISM_TYPE type, Parameter parameter,
+                                                   const Key& key) {
+  auto ecdsa = Ecdsa::Begin(type, parameter, key, CKO_PRIVATE_KEY);
+  if (!ecdsa) return Refuse(ecdsa.error());
+  return std::make_unique<Signer>(std::move(*ecdsa));
+}
+
+CkResult<std::unique_ptr<VerifyOperation>> VerifyEcdsa(CK_MECHANISM_TYPE type, Parameter parameter,
+                                                       const Key& key) {
+  auto ecdsa = Ecdsa::Begin(type, parameter, key, CKO_PUBLIC_KEY);
+  if (!ecdsa) return Refuse(ecdsa.error());
+  return std::make_unique<Verifier>(std::move(*ecdsa));
+}
+
+}  // namespace secretmem

@@ -1,0 +1,205 @@
+// C_WrapKey and C_UnwrapKey, PKCS#11 3.2, 5.18.
+
+#include <algorithm>
+
+#include "mechanisms/key_family.h"
+#include "mechanisms/pkcs8.h"
+#include "pkcs11/attribute_rules.h"
+#include "pkcs11/object_factory.h"
+#include "pkcs11/operation_step.h"
+
+namespace secretmem {
+namespace {
+
+// What a mechanism says of its key and data, in the words of these two functions.
+CK_RV InWrapping(CK_RV code) {
+  switch (code) {
+    case CKR_KEY_HANDLE_INVALID:
+      return CKR_WRAPPING_KEY_HANDLE_INVALID;
+    case CKR_KEY_TYPE_INCONSISTENT:
+      return CKR_WRAPPING_KEY_TYPE_INCONSISTENT;
+    default:
+      return code;
+  }
+}
+
+CK_RV InUnwrapping(CK_RV code) {
+  switch (code) {
+    case CKR_KEY_HANDLE_INVALID:
+      return CKR_UNWRAPPING_KEY_HANDLE_INVALID;
+    case CKR_KEY_TYPE_INCONSISTENT:
+      return CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT;
+    case CKR_ENCRYPTED_DATA_INVALID:
+      return CKR_WRAPPED_KEY_INVALID;
+    case CKR_ENCRYPTED_DATA_LEN_RANGE:
+      return CKR_WRAPPED_KEY_LEN_RANGE;
+    default:
+      return code;
+  }
+}
+
+// CKA_WRAP_TEMPLATE: what a key must be for |wrapping| to wrap it.
+bool MatchesTemplate(const Object& wrapping, const Object& key) {
+  const auto wanted = wrapping.attributes.GetTemplate(CKA_WRAP_TEMPLATE);
+  if (!wanted) return true;
+  bool matches = true;
+  wanted->ForEach([&](CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
+    const auto its = key.attributes.Get(type);
+    matches &= its && std::ranges::equal(*its, value);
+  });
+  return matches;
+}
+
+// CheckWrappable says whether policy lets |wrapping| wrap |key|.
+CkStatus CheckWrappable(const Object& wrapping, const Object* key) {
+  if (key == nullptr || key->key_type() == CK_UNAVAILABLE_INFORMATION) {
+    return Refuse(CKR_KEY_HANDLE_INVALID);
+  }
+  if (key->secret == nullptr) return Refuse(CKR_KEY_NOT_WRAPPABLE);  // a public key
+  if (!key->Is(CKA_EXTRACTABLE)) return Refuse(CKR_KEY_UNEXTRACTABLE);
+  if (key->Is(CKA_WRAP_WITH_TRUSTED) && !wrapping.Is(CKA_TRUSTED)) {
+    return Refuse(CKR_KEY_NOT_WRAPPABLE);
+  }
+  if (!MatchesTemplate(wrapping, *key)) return Refuse(CKR_KEY_HANDLE_INVALID);
+  return {};
+}
+
+CkResult<std::vector<uint8_t>> Wrap(const Chosen& chosen, const PermittedKey& wrapping,
+                                    const Object& key) {
+  const auto secret = key.secret->Open();
+  if (!secret) return Refuse(secret.error());
+  const auto wrap = [&](const Vault& material) {
+    return chosen.row.wrap(chosen.row.type, chosen.parameter, wrapping.key(), material);
+  };
+  if (key.object_class() == CKO_SECRET_KEY) return wrap(**secret);
+  const KeyFamily* family = FindKeyFamily(key.key_type());
+  if (family == nullptr || family->to_pkcs8 == nullptr) return Refuse(CKR_KEY_NOT_WRAPPABLE);
+  const auto material = family->to_pkcs8({key.object_class(), key.key_type(), key, *secret});
+  if (!material) return Refuse(material.error());
+  return wrap(*material);
+}
+
+// What a key family sees of an unwrapped secret key; for use within a borrow of its value.
+class Unwrapped : public AttributeSource {
+ public:
+  Unwrapped(const Object& plan, std::span<const uint8_t> value) : plan_(plan), value_(value) {}
+
+  std::optional<std::span<const uint8_t>> Get(CK_ATTRIBUTE_TYPE type) const override {
+    if (type == CKA_VALUE) return value_;
+    return plan_.attributes.Get(type);
+  }
+
+ private:
+  const Object& plan_;
+  std::span<const uint8_t> value_;
+};
+
+CkResult<NewKey> ReadSecretKey(const KeyFamily& family, const Object& plan,
+                               std::span<const uint8_t> value) {
+  const auto length = plan.attributes.GetUlong(CKA_VALUE_LEN);
+  if (length && *length != value.size()) return Refuse(CKR_TEMPLATE_INCONSISTENT);
+  auto key = family.import_secret(Unwrapped(plan, value));
+  // There is no value in the template that could be wrong.
+  if (!key && key.error() == CKR_ATTRIBUTE_VALUE_INVALID) return Refuse(CKR_WRAPPED_KEY_INVALID);
+  return key;
+}
+
+CkResult<NewKey> ReadPrivateKey(const KeyFamily& family, std::span<const uint8_t> value) {
+  const auto length = DerLength(value);
+  if (!length) return Refuse(CKR_WRAPPED_KEY_INVALID);
+  return family.from_pkcs8(value.first(*length));
+}
+
+// ReadKey lets the key family take in what was unwrapped.
+CkResult<NewKey> ReadKey(const KeyFamily& family, const Object& plan, const Vault& material) {
+  std::optional<CkResult<NewKey>> key;
+  const auto read = ToCk(material.WithSecret([&](std::span<const uint8_t> value) {
+    key.emplace(plan.object_class() == CKO_SECRET_KEY ? ReadSecretKey(family, plan, value)
+                                                      : ReadPrivateKey(family, value));
+  }));
+  if (!read) return Refuse(read.error());
+  return std::move(*key);
+}
+
+// KnownLength is the length in bytes that the template or the key type fixes.
+std::optional<size_t> KnownLength(const Object& plan) {
+  if (plan.object_class() != CKO_SECRET_KEY) return std::nullopt;
+  if (const auto length = plan.attributes.GetUlong(CKA_VALUE_LEN)) return *length;
+  const KeyTypeRule* rule = FindKeyType(plan.key_type());
+  if (rule != nullptr && rule->secret_sizes[0] != 0 &&
+      rule->secret_sizes[0] == rule->secret_sizes[2]) {
+    return rule->secret_sizes[0];
+  }
+  return std::nullopt;
+}
+
+CkStatus UnwrapKey(Session& session, const Chosen& chosen, const PermittedKey& unwrapping,
+                   std::span<const uint8_t> wrapped, const CK_ATTRIBUTE* attributes, CK_ULONG count,
+                   CK_OBJECT_HANDLE* handle) {
+  const auto imposed = unwrapping.object().attributes.GetTemplate(CKA_UNWRAP_TEMPLATE);
+  const auto plan = Plan(session, attributes, count,
+                         {.origin = Origin::kUnwrap, .imposed = imposed ? &*imposed : nullptr});
+  if (!plan) return Refuse(plan.error());
+  Object& object = *plan->object;
+  const bool is_secret = object.object_class() == CKO_SECRET_KEY;
+  if (!is_secret && object.object_class() != CKO_PRIVATE_KEY) {
+    return Refuse(CKR_TEMPLATE_INCONSISTENT);
+  }
+  const KeyFamily* family = FindKeyFamily(object.key_type());
+  if (family == nullptr ||
+      (is_secret ? family->import_secret == nullptr : family->from_pkcs8 == nullptr)) {
+    return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+  }
+  const auto material = chosen.row.unwrap(chosen.row.type, chosen.parameter, unwrapping.key(),
+                                          wrapped, KnownLength(object));
+  if (!material) return Refuse(InUnwrapping(material.error()));
+  auto key = ReadKey(*family, object, *material);
+  if (!key) return Refuse(key.error());
+  if (auto completed = Complete(object, std::move(*key)); !completed) return completed;
+  const auto handles = Enrol(session, {plan->object});
+  if (!handles) return Refuse(handles.error());
+  *handle = handles->front();
+  return {};
+}
+
+}  // namespace
+}  // namespace secretmem
+
+using namespace secretmem;
+
+CK_RV C_WrapKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
+                CK_OBJECT_HANDLE hWrappingKey, CK_OBJECT_HANDLE hKey, CK_BYTE_PTR pWrappedKey,
+                CK_ULONG_PTR pulWrappedKeyLen) {
+  return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if (pulWrappedKeyLen == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
+    const auto chosen = Choose(pMechanism);
+    if (!chosen) return Refuse(chosen.error());
+    if (chosen->row.wrap == nullptr) return Refuse(CKR_MECHANISM_INVALID);
+    const auto wrapping =
+        PermittedKey::Permit(session.token->Find(hWrappingKey), CKA_WRAP, chosen->row.type);
+    if (!wrapping) return Refuse(InWrapping(wrapping.error()));
+    const ObjectPtr key = session.token->Find(hKey);
+    if (auto may = CheckWrappable(wrapping->object(), key.get()); !may) return may;
+    // The result is no secret, so a size query may as well make it.
+    const auto wrapped = Wrap(*chosen, *wrapping, *key);
+    if (!wrapped) return Refuse(InWrapping(wrapped.error()));
+    return CopyOut(*wrapped, pWrappedKey, pulWrappedKeyLen);
+  });
+}
+
+CK_RV C_UnwrapKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
+                  CK_OBJECT_HANDLE hUnwrappingKey, CK_BYTE_PTR pWrappedKey,
+                  CK_ULONG ulWrappedKeyLen, CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount,
+                  CK_OBJECT_HANDLE_PTR phKey) {
+  return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if (pWrappedKey == nullptr || phKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
+    const auto chosen = Choose(pMechanism);
+    if (!chosen) return Refuse(chosen.error());
+    if (chosen->row.unwrap == nullptr) return Refuse(CKR_MECHANISM_INVALID);
+    const auto unwrapping =
+        PermittedKey::Permit(session.token->Find(hUnwrappingKey), CKA_UNWRAP, chosen->row.type);
+    if (!unwrapping) return Refuse(InUnwrapping(unwrapping.error()));
+    return UnwrapKey(session, *chosen, *unwrapping, {pWrappedKey, ulWrappedKeyLen}, pTemplate,
+                     ulAttributeCount, phKey);
+  });
+}

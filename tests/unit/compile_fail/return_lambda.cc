@@ -1,0 +1,16 @@
+// A borrow does not return a closure: it may have captured a pointer.
+// error: a borrow must not leak a pointer out of its scope
+
+#include "vault/vault.h"
+
+namespace secretmem {
+
+void Use(Vault& vault) {
+  (void)vault.WithSecret([](std::span<const uint8_t> bytes) { return bytes.size(); });
+#ifndef COMPILES
+  (void)vault.WithSecret(
+      [](std::span<const uint8_t> bytes) { return [bytes] { return bytes[0]; }; });
+#endif
+}
+
+}  // namespace secretmem

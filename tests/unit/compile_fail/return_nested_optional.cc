@@ -1,0 +1,20 @@
+// A borrow does not return a pointer, however deep.
+// error: a borrow must not leak a pointer out of its scope
+
+#include <optional>
+
+#include "vault/vault.h"
+
+namespace secretmem {
+
+void Use(Vault& vault) {
+  (void)vault.WithSecret([](std::span<const uint8_t> bytes) { return bytes.size(); });
+#ifndef COMPILES
+  (void)vault.WithSecret(
+      [](std::span<const uint8_t> bytes) -> VaultResult<std::optional<const uint8_t*>> {
+        return std::optional(bytes.data());
+      });
+#endif
+}
+
+}  // namespace secretmem

@@ -1,0 +1,17 @@
+// A borrow does not return an optional span.
+// error: a borrow must not leak a pointer out of its scope
+
+#include <optional>
+
+#include "vault/vault.h"
+
+namespace secretmem {
+
+void Use(Vault& vault) {
+  (void)vault.WithSecret([](std::span<const uint8_t> bytes) { return bytes.size(); });
+#ifndef COMPILES
+  (void)vault.WithSecret([](std::span<const uint8_t> bytes) { return std::optional(bytes); });
+#endif
+}
+
+}  // namespace secretmem

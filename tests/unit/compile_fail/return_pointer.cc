@@ -1,0 +1,15 @@
+// A borrow does not return a pointer.
+// error: a borrow must not leak a pointer out of its scope
+
+#include "vault/vault.h"
+
+namespace secretmem {
+
+void Use(Vault& vault) {
+  (void)vault.WithSecret([](std::span<const uint8_t> bytes) { return bytes.size(); });
+#ifndef COMPILES
+  (void)vault.WithSecret([](std::span<const uint8_t> bytes) { return bytes.data(); });
+#endif
+}
+
+}  // namespace secretmem

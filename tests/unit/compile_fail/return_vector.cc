@@ -1,0 +1,19 @@
+// A borrow does not return a vector, which would be a copy in ordinary memory.
+// error: a borrow must not leak a pointer out of its scope
+
+#include <vector>
+
+#include "vault/vault.h"
+
+namespace secretmem {
+
+void Use(Vault& vault) {
+  (void)vault.WithSecret([](std::span<const uint8_t> bytes) { return bytes.size(); });
+#ifndef COMPILES
+  (void)vault.WithSecret([](std::span<const uint8_t> bytes) {
+    return std::vector<uint8_t>(bytes.begin(), bytes.end());
+  });
+#endif
+}
+
+}  // namespace secretmem

@@ -1,0 +1,16 @@
+// A borrow does not return a pointer without a type.
+// error: a borrow must not leak a pointer out of its scope
+
+#include "vault/vault.h"
+
+namespace secretmem {
+
+void Use(Vault& vault) {
+  (void)vault.WithSecret([](std::span<const uint8_t> bytes) { return bytes.size(); });
+#ifndef COMPILES
+  (void)vault.WithSecret(
+      [](std::span<const uint8_t> bytes) -> const void* { return bytes.data(); });
+#endif
+}
+
+}  // namespace secretmem
