@@ -18,7 +18,7 @@ Step OfMessage(const CkStatus& status) { return {status ? CKR_OK : status.error(
 template <class F>
 CkStatus On(Session& session, Slot slot, bool fits, const void* parameter, CK_ULONG parameter_size,
             F&& step) {
-  return OnOperation(session, session.*slot, [&](Active& active) -> Step {
+  return OnOperation(session, session.*slot, true, [&](Active& active) -> Step {
     if (!fits) return OfMessage(Refuse(CKR_ARGUMENTS_BAD));
     const auto bytes = ParameterBytes(parameter, parameter_size);
     if (!bytes) return OfMessage(Refuse(bytes.error()));
@@ -90,7 +90,9 @@ CkStatus NextPart(Session& session, Slot slot, const void* parameter, CK_ULONG p
 }
 
 CkStatus Finish(Session& session, Slot slot) {
-  return OnOperation(session, session.*slot, [](Active&) { return Step{CKR_OK, After::kEnd}; });
+  return OnOperation(session, session.*slot, true, [](Active&) {
+    return Step{CKR_OK, After::kEnd};
+  });
 }
 
 }  // namespace
