@@ -39,7 +39,7 @@ CkResult<std::vector<NewKey>> Make(const Derivation& derivation, const CkResult<
   });
   if (auto flat = Flatten(done); !flat) return Refuse(flat.error());
   std::vector<NewKey> keys;
-  keys.push_back(SecretOf(std::move(*derived)));
+  keys.push_back(AsSecretKey(std::move(*derived)));
   return keys;
 }
 

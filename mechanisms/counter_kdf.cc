@@ -284,7 +284,7 @@ CkResult<std::vector<NewKey>> DeriveCounterKdf(const Derivation& derivation) {
       [&](std::span<const uint8_t> base) { return Fill(*kdf, derivation, lengths, base, vaults); });
   if (auto flat = Flatten(filled); !flat) return Refuse(flat.error());
   std::vector<NewKey> keys;
-  for (Vault& vault : vaults) keys.push_back(SecretOf(std::move(vault)));
+  for (Vault& vault : vaults) keys.push_back(AsSecretKey(std::move(vault)));
   return keys;
 }
 

@@ -142,7 +142,7 @@ CkResult<std::vector<NewKey>> DeriveHkdf(const Derivation& derivation) {
   });
   if (auto flat = Flatten(done); !flat) return Refuse(flat.error());
   std::vector<NewKey> keys;
-  keys.push_back(SecretOf(std::move(*derived)));
+  keys.push_back(AsSecretKey(std::move(*derived)));
   return keys;
 }
 

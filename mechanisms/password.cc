@@ -65,7 +65,7 @@ CkResult<NewKey> GenerateFromPassword(Parameter parameter, const SecretRequest& 
   auto derived =
       ToCk(Pbkdf2(prf->hash, *password, *salt, static_cast<uint32_t>(given->iterations), *length));
   if (!derived) return Refuse(derived.error());
-  return SecretOf(std::move(*derived));
+  return AsSecretKey(std::move(*derived));
 }
 
 }  // namespace secretmem

@@ -41,7 +41,7 @@ std::vector<uint8_t> UlongBytes(CK_ULONG value) {
   return bytes;
 }
 
-NewKey SecretOf(Vault secret) {
+NewKey AsSecretKey(Vault secret) {
   const CK_ULONG length = secret.size();
   return NewKey{std::move(secret), {{CKA_VALUE_LEN, UlongBytes(length)}}};
 }
@@ -76,7 +76,7 @@ CkResult<NewKey> GenerateGenericSecret(Parameter parameter, const SecretRequest&
   const auto drawn =
       secret->WriteSecret([](std::span<uint8_t> bytes) { RAND_bytes(bytes.data(), bytes.size()); });
   if (!drawn) return Refuse(RvOf(drawn.error()));
-  return SecretOf(std::move(*secret));
+  return AsSecretKey(std::move(*secret));
 }
 
 CkResult<NewKey> ImportSecret(const AttributeSource& given) {
@@ -90,7 +90,7 @@ CkResult<NewKey> ImportSecret(const AttributeSource& given) {
   if (type == nullptr || !type->Allows(value->size())) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
   auto secret = ToCk(Vault::CopyOf(*value));
   if (!secret) return Refuse(secret.error());
-  return SecretOf(std::move(*secret));
+  return AsSecretKey(std::move(*secret));
 }
 
 }  // namespace secretmem

@@ -71,6 +71,20 @@ Bytes State32(const uint32_t* words, size_t count) {
   return Bytes(bytes, bytes + count * 4);
 }
 
+// InitSha512Truncated makes the initial state of SHA-512/t (FIPS 180-4, 5.3.6).
+void InitSha512Truncated(SHA512_CTX* state, const std::string& name) {
+  SHA512_CTX maker;
+  SHA512_Init(&maker);
+  for (auto& word : maker.h) word ^= 0xa5a5a5a5a5a5a5a5;
+  SHA512_Update(&maker, name.data(), name.size());
+  uint8_t digest[SHA512_DIGEST_LENGTH];
+  SHA512_Final(digest, &maker);
+  for (auto& word : state->h) word = 0;
+  for (size_t i = 0; i < sizeof(digest); ++i) {
+    state->h[i / 8] = state->h[i / 8] << 8 | digest[i];
+  }
+}
+
 // ChainingValue is the state of a hash after one block, in the machine's byte order.
 Bytes ChainingValue(const std::string& hash, const Bytes& block) {
   if (hash == "SHA1") {
@@ -88,6 +102,7 @@ Bytes ChainingValue(const std::string& hash, const Bytes& block) {
   }
   SHA512_CTX state;
   hash == "SHA384" ? SHA384_Init(&state) : SHA512_Init(&state);
+  if (hash == "SHA512-256") InitSha512Truncated(&state, "SHA-512/256");
   SHA512_Update(&state, block.data(), block.size());
   return BytesOf(state.h);
 }
@@ -269,7 +284,7 @@ std::vector<Secret> SecretsOfAes(const std::string& name, const Bytes& key) {
 
 std::vector<Secret> SecretsOfHmac(const std::string& hash, const std::string& name,
                                   const Bytes& key) {
-  const size_t block_size = hash == "SHA384" || hash == "SHA512" ? 128 : 64;
+  const size_t block_size = hash == "SHA384" || hash.starts_with("SHA512") ? 128 : 64;
   Bytes inner = key.size() > block_size ? Sha(hash, key) : key;
   const size_t key_size = inner.size();
   inner.resize(block_size);

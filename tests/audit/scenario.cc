@@ -22,7 +22,6 @@ std::vector<Scenario> ScenariosFor(CK_MECHANISM_TYPE mechanism, CK_FLAGS functio
 }
 
 bool HasNoSecret(CK_MECHANISM_TYPE mechanism, CK_FLAGS function) {
-  if (function == CKF_DIGEST) return true;
   const bool public_half = function == CKF_VERIFY || function == CKF_VERIFY_RECOVER ||
                            function == CKF_ENCRYPT || function == ck::kFlagMessageVerify;
   const bool rsa = mechanism <= 0x0e || (mechanism >= 0x40 && mechanism <= 0x47) ||
@@ -103,6 +102,13 @@ std::string MechanismName(CK_MECHANISM_TYPE mechanism) {
       {CKM_SHA256_HMAC, "SHA256_HMAC"},
       {CKM_SHA384_HMAC, "SHA384_HMAC"},
       {CKM_SHA512_HMAC, "SHA512_HMAC"},
+      {CKM_SHA512_256_HMAC, "SHA512_256_HMAC"},
+      {CKM_SHA1_KEY_DERIVATION, "SHA1_KEY_DERIVATION"},
+      {CKM_SHA224_KEY_DERIVATION, "SHA224_KEY_DERIVATION"},
+      {CKM_SHA256_KEY_DERIVATION, "SHA256_KEY_DERIVATION"},
+      {CKM_SHA384_KEY_DERIVATION, "SHA384_KEY_DERIVATION"},
+      {CKM_SHA512_KEY_DERIVATION, "SHA512_KEY_DERIVATION"},
+      {CKM_SHA512_256_KEY_DERIVATION, "SHA512_256_KEY_DERIVATION"},
       {ck::kHkdfDerive, "HKDF_DERIVE"},
       {ck::kHkdfData, "HKDF_DATA"},
       {ck::kHkdfKeyGen, "HKDF_KEY_GEN"},

@@ -40,8 +40,8 @@ std::vector<Scenario> BasicScenarios();
 // not know the mechanism, which the audit reports as a failure.
 std::vector<Scenario> ScenariosFor(CK_MECHANISM_TYPE mechanism, CK_FLAGS function);
 
-// HasNoSecret is true for functions that work on public keys or no key at all (verifying with a
-// public key, digests), for which there is nothing to look for.
+// HasNoSecret is true for functions that work on public keys, for which there is nothing to look
+// for.
 bool HasNoSecret(CK_MECHANISM_TYPE mechanism, CK_FLAGS function);
 
 // FunctionName names one CKF_ flag: "derive".

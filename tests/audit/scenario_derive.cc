@@ -81,6 +81,23 @@ Plan HkdfPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   return plan;
 }
 
+std::string DerivationHash(CK_MECHANISM_TYPE mechanism) {
+  switch (mechanism) {
+    case CKM_SHA1_KEY_DERIVATION:
+      return "SHA1";
+    case CKM_SHA224_KEY_DERIVATION:
+      return "SHA224";
+    case CKM_SHA256_KEY_DERIVATION:
+      return "SHA256";
+    case CKM_SHA384_KEY_DERIVATION:
+      return "SHA384";
+    case CKM_SHA512_KEY_DERIVATION:
+      return "SHA512";
+    default:
+      return "SHA512-256";
+  }
+}
+
 // Plans of the simple derivations: a base key, some data, a result.
 Plan SimplePlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   const Bytes value = RandomBytes(32);
@@ -99,6 +116,17 @@ Plan SimplePlan(Client& client, CK_MECHANISM_TYPE mechanism) {
       parameter = BytesOf(client.Create(client.Import(KeyKind::kGeneric, other)));
       plan.secrets.push_back({"second key", other});
       size = 64;
+      break;
+    }
+    case CKM_SHA1_KEY_DERIVATION:
+    case CKM_SHA224_KEY_DERIVATION:
+    case CKM_SHA256_KEY_DERIVATION:
+    case CKM_SHA384_KEY_DERIVATION:
+    case CKM_SHA512_KEY_DERIVATION:
+    case CKM_SHA512_256_KEY_DERIVATION: {
+      const Bytes digest = Sha(DerivationHash(mechanism), value);
+      size = 16;
+      plan.secrets.push_back({"derived key", Bytes(digest.begin(), digest.begin() + 16)});
       break;
     }
     case CKM_EXTRACT_KEY_FROM_KEY: {
@@ -189,6 +217,12 @@ void AddDerivationScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
     case CKM_EXTRACT_KEY_FROM_KEY:
     case CKM_AES_ECB_ENCRYPT_DATA:
     case CKM_AES_CBC_ENCRYPT_DATA:
+    case CKM_SHA1_KEY_DERIVATION:
+    case CKM_SHA224_KEY_DERIVATION:
+    case CKM_SHA256_KEY_DERIVATION:
+    case CKM_SHA384_KEY_DERIVATION:
+    case CKM_SHA512_KEY_DERIVATION:
+    case CKM_SHA512_256_KEY_DERIVATION:
       add(MechanismName(mechanism), [=](Client& client) { return SimplePlan(client, mechanism); });
       break;
     case ck::kCounterKdf:

@@ -27,6 +27,9 @@ std::string HmacHash(CK_MECHANISM_TYPE mechanism) {
     case CKM_SHA512_HMAC:
     case CKM_SHA512_HMAC_GENERAL:
       return "SHA512";
+    case CKM_SHA512_256_HMAC:
+    case CKM_SHA512_256_HMAC_GENERAL:
+      return "SHA512-256";
     default:
       return "";
   }
@@ -35,7 +38,7 @@ std::string HmacHash(CK_MECHANISM_TYPE mechanism) {
 bool IsGeneralHmac(CK_MECHANISM_TYPE mechanism) {
   return mechanism == CKM_SHA_1_HMAC_GENERAL || mechanism == CKM_SHA224_HMAC_GENERAL ||
          mechanism == CKM_SHA256_HMAC_GENERAL || mechanism == CKM_SHA384_HMAC_GENERAL ||
-         mechanism == CKM_SHA512_HMAC_GENERAL;
+         mechanism == CKM_SHA512_HMAC_GENERAL || mechanism == CKM_SHA512_256_HMAC_GENERAL;
 }
 
 // The hash that an ECDSA mechanism applies, "" when it signs what it is given.
@@ -166,6 +169,21 @@ Plan RsaPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   return plan;
 }
 
+Plan DigestKeyPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
+  const Bytes value = RandomBytes(48);
+  const CK_OBJECT_HANDLE key = client.Create(client.Import(KeyKind::kGeneric, value));
+  Plan plan;
+  plan.secrets = {{"digested key", value}};
+  plan.calls.push_back(PreparedCall("C_DigestInit", AUDIT_SLOT(C_DigestInit))
+                           .Number(client.session())
+                           .Mechanism(mechanism, {}));
+  plan.calls.push_back(
+      PreparedCall("C_DigestKey", AUDIT_SLOT(C_DigestKey)).Number(client.session()).Number(key));
+  plan.calls.push_back(
+      PreparedCall("C_DigestFinal", AUDIT_SLOT(C_DigestFinal)).Number(client.session()).Output(64));
+  return plan;
+}
+
 }  // namespace
 
 void AddSigningScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
@@ -174,6 +192,9 @@ void AddSigningScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
     all->push_back({name, mechanism, function, std::move(prepare)});
   };
   const std::string name = MechanismName(mechanism);
+  if (function == CKF_DIGEST) {
+    add(name + " of a key", [=](Client& client) { return DigestKeyPlan(client, mechanism); });
+  }
   const bool symmetric = !HmacHash(mechanism).empty() || mechanism == ck::kAesCmac;
   if (symmetric && function == CKF_SIGN) {
     add(name + " signing",
