@@ -27,6 +27,8 @@ FLAGS = [
     ("ec_uncompress", "EC uncompressed", "ec_uncompress"),
     ("ec_compress", "EC compressed", "ec_compress"),
     ("ec_curvename", "EC curve name", None),
+    # Message encryption and decryption, many messages: flags that neither program has a word for.
+    ("messages", "other flags=0x26", None),
 ]
 
 SECRET = (8, 524288)  # bits
@@ -75,7 +77,7 @@ TABLE = [
     (0x1082, "CKM_AES_CBC", AES, "encrypt decrypt wrap unwrap"),
     (0x1085, "CKM_AES_CBC_PAD", AES, "encrypt decrypt wrap unwrap"),
     (0x1086, "CKM_AES_CTR", AES, "encrypt decrypt"),
-    (0x1087, "CKM_AES_GCM", AES, "encrypt decrypt wrap unwrap"),
+    (0x1087, "CKM_AES_GCM", AES, "encrypt decrypt wrap unwrap messages"),
     (0x1088, "CKM_AES_CCM", AES, "encrypt decrypt"),
     (0x108A, "CKM_AES_CMAC", AES, "sign verify"),
     (0x108B, "CKM_AES_CMAC_GENERAL", AES, "sign verify"),
@@ -83,7 +85,7 @@ TABLE = [
     (0x2109, "CKM_AES_KEY_WRAP", AES, "wrap unwrap"),
     (0x210A, "CKM_AES_KEY_WRAP_PAD", AES, "wrap unwrap"),
     (0x210B, "CKM_AES_KEY_WRAP_KWP", AES, "wrap unwrap"),
-    (0x4021, "CKM_CHACHA20_POLY1305", CHACHA, "encrypt decrypt"),
+    (0x4021, "CKM_CHACHA20_POLY1305", CHACHA, "encrypt decrypt messages"),
 ]
 
 
