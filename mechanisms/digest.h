@@ -13,7 +13,8 @@ struct Hash {
   CK_MECHANISM_TYPE digest;
   CK_MECHANISM_TYPE hmac;
   CK_MECHANISM_TYPE hmac_general;
-  CK_KEY_TYPE hmac_key;  // of keys for this HMAC alone
+  CK_KEY_TYPE hmac_key;              // of keys for this HMAC alone
+  CK_MECHANISM_TYPE key_derivation;  // the digest of a key
 };
 
 // Hashes returns SHA-1, SHA-224, SHA-256, SHA-384, SHA-512 and SHA-512/256.

@@ -76,6 +76,22 @@ struct SecretRequest {
   std::optional<CK_ULONG> length;
 };
 
+// KeysNamed is what a derivation's parameter says that mechanisms pass on without understanding it.
+struct KeysNamed {
+  std::vector<CK_OBJECT_HANDLE> handles;
+  bool as_base = false;                // each must be fit to be the base key itself
+  std::vector<CK_DERIVED_KEY> others;  // more keys to make, in the client's memory
+};
+
+// Derivation is a C_DeriveKey that takes more than one key, or makes something else than one key.
+struct Derivation {
+  CK_MECHANISM_TYPE type;  // the row's
+  Parameter parameter;
+  const Key& base;
+  std::span<const Key> named;             // by KeysNamed's handles
+  std::span<const SecretRequest> wanted;  // the key itself, then KeysNamed's others
+};
+
 class MessageOperation;
 
 // Mechanism is one row: what C_GetMechanismInfo tells, and the functions behind it, null where the
@@ -85,13 +101,21 @@ struct Mechanism {
   CK_MECHANISM_INFO info;
 
   // The key type that the mechanism generates.
-  CK_KEY_TYPE generated_type = CK_UNAVAILABLE_INFORMATION;
+  CK_KEY_TYPE generated_type = CK_UNAVAILABLE_INFORMATION;  // as the template says
   CkResult<NewKey> (*generate_key)(Parameter, const SecretRequest&) = nullptr;
 
   // |wanted|: the public key's template, where the domain parameters are.
   CkResult<NewKeyPair> (*generate_key_pair)(Parameter, const AttributeSource& wanted) = nullptr;
 
+  // A derivation has one of three functions. The client's memory may change between names_keys,
+  // which need not be there, and the derivation: what |named| and |wanted| hold is to be counted.
   CkResult<NewKey> (*derive)(Parameter, const Key& base, const SecretRequest&) = nullptr;
+  CkResult<KeysNamed> (*names_keys)(Parameter) = nullptr;
+  CkResult<std::vector<NewKey>> (*derive_keys)(const Derivation&) = nullptr;
+  CkResult<std::vector<uint8_t>> (*derive_data)(const Derivation&) = nullptr;  // a CKO_DATA's value
+  // Whether the derived key is sensitive and not extractable wherever a key that it is made from
+  // is, whatever the template says.
+  bool inherits_protection = false;
 
   // Each makes an operation; |type| is the row's, so that rows of a family share functions.
   using Type = CK_MECHANISM_TYPE;

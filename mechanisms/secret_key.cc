@@ -33,17 +33,17 @@ const SecretKeyType* Find(CK_KEY_TYPE type) {
   return found == std::end(kTypes) ? nullptr : found;
 }
 
-NewKey WithLength(Vault secret) {
-  const CK_ULONG length = secret.size();
-  return NewKey{std::move(secret), {{CKA_VALUE_LEN, UlongBytes(length)}}};
-}
-
 }  // namespace
 
 std::vector<uint8_t> UlongBytes(CK_ULONG value) {
   std::vector<uint8_t> bytes(sizeof(value));
   memcpy(bytes.data(), &value, sizeof(value));
   return bytes;
+}
+
+NewKey SecretOf(Vault secret) {
+  const CK_ULONG length = secret.size();
+  return NewKey{std::move(secret), {{CKA_VALUE_LEN, UlongBytes(length)}}};
 }
 
 bool IsSecretKeyType(CK_KEY_TYPE type) { return Find(type) != nullptr; }
@@ -76,7 +76,7 @@ CkResult<NewKey> GenerateGenericSecret(Parameter parameter, const SecretRequest&
   const auto drawn =
       secret->WriteSecret([](std::span<uint8_t> bytes) { RAND_bytes(bytes.data(), bytes.size()); });
   if (!drawn) return Refuse(RvOf(drawn.error()));
-  return WithLength(std::move(*secret));
+  return SecretOf(std::move(*secret));
 }
 
 CkResult<NewKey> ImportSecret(const AttributeSource& given) {
@@ -90,7 +90,7 @@ CkResult<NewKey> ImportSecret(const AttributeSource& given) {
   if (type == nullptr || !type->Allows(value->size())) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
   auto secret = ToCk(Vault::CopyOf(*value));
   if (!secret) return Refuse(secret.error());
-  return WithLength(std::move(*secret));
+  return SecretOf(std::move(*secret));
 }
 
 }  // namespace secretmem

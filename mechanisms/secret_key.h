@@ -22,6 +22,9 @@ CkResult<NewKey> GenerateGenericSecret(Parameter parameter, const SecretRequest&
 // Import for the secret key types; |given| carries CKA_KEY_TYPE beside CKA_VALUE.
 CkResult<NewKey> ImportSecret(const AttributeSource& given);
 
+// SecretOf is a new secret key with its CKA_VALUE_LEN.
+NewKey SecretOf(Vault secret);
+
 // UlongBytes is a CK_ULONG attribute's value.
 std::vector<uint8_t> UlongBytes(CK_ULONG value);
 

@@ -6,15 +6,19 @@
 
 #include "mechanisms/aead.h"
 #include "mechanisms/aes.h"
+#include "mechanisms/combination.h"
+#include "mechanisms/counter_kdf.h"
 #include "mechanisms/digest.h"
 #include "mechanisms/ecdh.h"
 #include "mechanisms/ecdsa.h"
 #include "mechanisms/edwards.h"
+#include "mechanisms/hkdf.h"
 #include "mechanisms/key_family.h"
 #include "mechanisms/key_wrap.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/message.h"
 #include "mechanisms/montgomery.h"
+#include "mechanisms/password.h"
 #include "mechanisms/secret_key.h"
 #include "mechanisms/weierstrass.h"
 
@@ -34,6 +38,19 @@ constexpr Mechanism Hmac(CK_MECHANISM_TYPE type) {
           .info = {8, kMaxSecretBytes * 8, CKF_SIGN | CKF_VERIFY},
           .sign = SignHmac,
           .verify = VerifyHmac};
+}
+
+constexpr CK_MECHANISM_INFO kFromSecret = {8, kMaxSecretBytes * 8, CKF_DERIVE};
+
+constexpr Mechanism DigestOfKey(CK_MECHANISM_TYPE type) {
+  return {.type = type, .info = kFromSecret, .derive_keys = DeriveDigest};
+}
+
+constexpr Mechanism Combination(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = kFromSecret,
+          .derive_keys = DeriveCombination,
+          .inherits_protection = true};
 }
 
 // The sizes of AES and ChaCha20 keys are in bytes.
@@ -96,6 +113,41 @@ constexpr Mechanism kRows[] = {
      .info = {8, kMaxSecretBytes * 8, CKF_GENERATE},
      .generated_type = CKK_GENERIC_SECRET,
      .generate_key = GenerateGenericSecret},
+    {.type = CKM_HKDF_KEY_GEN,
+     .info = {8, kMaxSecretBytes * 8, CKF_GENERATE},
+     .generated_type = CKK_HKDF,
+     .generate_key = GenerateHkdfKey},
+    {.type = CKM_PKCS5_PBKD2,
+     .info = {8, kMaxSecretBytes * 8, CKF_GENERATE},
+     .generate_key = GenerateFromPassword},
+    // Derivation from secret keys.
+    {.type = CKM_CONCATENATE_BASE_AND_KEY,
+     .info = kFromSecret,
+     .names_keys = ConcatenationNamesKeys,
+     .derive_keys = DeriveCombination,
+     .inherits_protection = true},
+    Combination(CKM_CONCATENATE_BASE_AND_DATA),
+    Combination(CKM_CONCATENATE_DATA_AND_BASE),
+    Combination(CKM_XOR_BASE_AND_DATA),
+    Combination(CKM_EXTRACT_KEY_FROM_KEY),
+    DigestOfKey(CKM_SHA1_KEY_DERIVATION),
+    DigestOfKey(CKM_SHA224_KEY_DERIVATION),
+    DigestOfKey(CKM_SHA256_KEY_DERIVATION),
+    DigestOfKey(CKM_SHA384_KEY_DERIVATION),
+    DigestOfKey(CKM_SHA512_KEY_DERIVATION),
+    DigestOfKey(CKM_SHA512_256_KEY_DERIVATION),
+    {.type = CKM_SP800_108_COUNTER_KDF,
+     .info = kFromSecret,
+     .names_keys = CounterKdfNamesKeys,
+     .derive_keys = DeriveCounterKdf},
+    {.type = CKM_HKDF_DERIVE,
+     .info = kFromSecret,
+     .names_keys = HkdfNamesKeys,
+     .derive_keys = DeriveHkdf},
+    {.type = CKM_HKDF_DATA,
+     .info = kFromSecret,
+     .names_keys = HkdfNamesKeys,
+     .derive_data = DeriveHkdfData},
     // AES and ChaCha20.
     {.type = CKM_AES_KEY_GEN,
      .info = Aes(CKF_GENERATE),

@@ -1,6 +1,6 @@
 // Encryption and decryption functions, PKCS#11 3.2, 5.8 and 5.9.
 
-#include "pkcs11/operation_step.h"
+#include "pkcs11/cipher_step.h"
 
 namespace secretmem {
 namespace {
@@ -28,12 +28,8 @@ CkStatus Update(Session& session, Slot slot, std::span<const uint8_t> in, CK_BYT
                 CK_ULONG* length) {
   const bool fit = IsInput(in.data(), in.size()) && length != nullptr;
   return OnOperation(session, session.*slot, fit, [&](Active& active) -> Step {
-    if (auto right = active.operation->Check(Part::kUpdate, in.size()); !right) {
-      return Step::Error(right.error());
-    }
-    if (out != nullptr) active.multi_part = true;
-    return Deliver(out, length, active.operation->update_size(in.size()), After::kKeep,
-                   [&](std::span<uint8_t> to) { return active.operation->Update(in, to); });
+    return UpdateCipher(active, in.size(), out, length,
+                        [&](std::span<uint8_t> to) { return active.operation->Update(in, to); });
   });
 }
 

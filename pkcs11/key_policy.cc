@@ -19,10 +19,15 @@ bool IsAllowed(const Object& object, CK_MECHANISM_TYPE mechanism) {
 
 CkResult<PermittedKey> PermittedKey::Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE usage,
                                             CK_MECHANISM_TYPE mechanism) {
+  auto permitted = PermitBeside(object, mechanism);
+  if (permitted && !object->Is(usage)) return Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED);
+  return permitted;
+}
+
+CkResult<PermittedKey> PermittedKey::PermitBeside(ObjectPtr object, CK_MECHANISM_TYPE mechanism) {
   if (object == nullptr) return Refuse(CKR_KEY_HANDLE_INVALID);
   if (object->key_type() == CK_UNAVAILABLE_INFORMATION) return Refuse(CKR_KEY_HANDLE_INVALID);
   if (!IsAllowed(*object, mechanism)) return Refuse(CKR_MECHANISM_INVALID);
-  if (!object->Is(usage)) return Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED);
   const Vault* vault = nullptr;
   if (object->secret != nullptr) {
     const auto opened = object->secret->Open();

@@ -15,6 +15,9 @@ class PermittedKey {
   static CkResult<PermittedKey> Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE usage,
                                        CK_MECHANISM_TYPE mechanism);
 
+  // PermitBeside does the same, but for the flag, for a key that a mechanism's parameter names.
+  static CkResult<PermittedKey> PermitBeside(ObjectPtr object, CK_MECHANISM_TYPE mechanism);
+
   Key key() const { return {object_->object_class(), object_->key_type(), *object_, vault_}; }
   const Object& object() const { return *object_; }
 

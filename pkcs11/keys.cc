@@ -1,4 +1,4 @@
-// Key management functions, PKCS#11 3.2, 5.18.
+// Key generation, PKCS#11 3.2, 5.18. Derivation is in derivation.cc.
 
 #include "mechanisms/mechanism.h"
 #include "pkcs11/entry.h"
@@ -10,8 +10,10 @@ using namespace secretmem;
 
 namespace {
 
-SecretRequest RequestOf(const Object& object) {
-  return {object.key_type(), object.attributes.GetUlong(CKA_VALUE_LEN)};
+// Nothing where the template may choose.
+std::optional<CK_KEY_TYPE> GeneratedType(const Mechanism& row) {
+  if (row.generated_type == CK_UNAVAILABLE_INFORMATION) return std::nullopt;
+  return row.generated_type;
 }
 
 // EnrolKey completes a planned key with what a mechanism made.
@@ -35,7 +37,8 @@ CK_RV C_GenerateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
     const auto plan = Plan(session, pTemplate, ulCount,
                            {.origin = Origin::kGenerateSecret,
                             .object_class = CKO_SECRET_KEY,
-                            .key_type = chosen->row.generated_type,
+                            .key_type = GeneratedType(chosen->row),
+                            .default_key_type = CKK_GENERIC_SECRET,
                             .mechanism = chosen->row.type});
     if (!plan) return Refuse(plan.error());
     auto key = chosen->row.generate_key(chosen->parameter, RequestOf(*plan->object));
@@ -78,31 +81,5 @@ CK_RV C_GenerateKeyPair(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
     *phPublicKey = (*handles)[0];
     *phPrivateKey = (*handles)[1];
     return {};
-  });
-}
-
-CK_RV C_DeriveKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
-                  CK_OBJECT_HANDLE hBaseKey, CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount,
-                  CK_OBJECT_HANDLE_PTR phKey) {
-  return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
-    if (phKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-    const auto chosen = Choose(pMechanism);
-    if (!chosen) return Refuse(chosen.error());
-    if (chosen->row.derive == nullptr) return Refuse(CKR_MECHANISM_INVALID);
-    const auto base =
-        PermittedKey::Permit(session.token->Find(hBaseKey), CKA_DERIVE, chosen->row.type);
-    if (!base) return Refuse(base.error());
-    const AttributeSet& traits = base->object().attributes;
-    const auto imposed = traits.GetTemplate(CKA_DERIVE_TEMPLATE);
-    const auto plan = Plan(session, pTemplate, ulAttributeCount,
-                           {.origin = Origin::kDerive,
-                            .object_class = CKO_SECRET_KEY,
-                            .default_key_type = CKK_GENERIC_SECRET,
-                            .base = BaseKey::Of(traits),
-                            .imposed = imposed ? &*imposed : nullptr});
-    if (!plan) return Refuse(plan.error());
-    auto key = chosen->row.derive(chosen->parameter, base->key(), RequestOf(*plan->object));
-    if (!key) return Refuse(key.error());
-    return EnrolKey(session, *plan, std::move(*key), phKey);
   });
 }

@@ -165,6 +165,8 @@ class Builder {
       attributes.SetUlong(CKA_CLASS, class_);
     } else if (rule.type == CKA_KEY_TYPE) {
       attributes.SetUlong(CKA_KEY_TYPE, key_type_number_);
+    } else if (IsBound(rule.type)) {
+      attributes.SetBool(rule.type, rule.type == CKA_SENSITIVE);
     } else if (given_.Has(rule.type)) {
       return StoreGiven(rule);
     } else if (request_.imposed != nullptr && request_.imposed->Has(rule.type)) {
@@ -176,6 +178,13 @@ class Builder {
       StoreDefault(rule);
     }
     return CKR_OK;
+  }
+
+  // Whether the base key decides, over the template.
+  bool IsBound(CK_ATTRIBUTE_TYPE type) const {
+    if (request_.origin != Origin::kDerive || !request_.base || !request_.base->binds) return false;
+    return (type == CKA_SENSITIVE && request_.base->sensitive) ||
+           (type == CKA_EXTRACTABLE && !request_.base->extractable);
   }
 
   CK_RV StoreGiven(const AttributeRule& rule) {
@@ -308,6 +317,13 @@ BaseKey BaseKey::Of(const AttributeSet& attributes) {
           .extractable = attributes.GetBool(CKA_EXTRACTABLE).value_or(false),
           .always_sensitive = attributes.GetBool(CKA_ALWAYS_SENSITIVE).value_or(false),
           .never_extractable = attributes.GetBool(CKA_NEVER_EXTRACTABLE).value_or(false)};
+}
+
+void BaseKey::Add(const BaseKey& other) {
+  sensitive |= other.sensitive;
+  extractable &= other.extractable;
+  always_sensitive &= other.always_sensitive;
+  never_extractable &= other.never_extractable;
 }
 
 CK_RV CheckAccess(const Caller& caller, bool token, bool is_private) {

@@ -43,6 +43,13 @@ struct BaseKey {
   bool extractable;
   bool always_sensitive;
   bool never_extractable;
+  // Whether the new key is sensitive and not extractable where the base key is, whatever its
+  // template says (section 6.43).
+  bool binds = false;
+
+  // Add makes this stand for two keys: what either forbids is forbidden, and what is claimed must
+  // be true of both.
+  void Add(const BaseKey& other);
 
   // Of returns the traits of a key; what it lacks counts as the stricter one for SENSITIVE and
   // EXTRACTABLE and as false for the other two, so that nothing is claimed without proof.

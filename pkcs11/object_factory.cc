@@ -60,6 +60,10 @@ void Apply(Object& object, const AttributeValues& values) {
   object.attributes.ShrinkToFit();
 }
 
+SecretRequest RequestOf(const Object& object) {
+  return {object.key_type(), object.attributes.GetUlong(CKA_VALUE_LEN)};
+}
+
 CkStatus Complete(Object& object, NewKey key) {
   for (const AttributeValue& value : key.attributes) {
     object.attributes.SetBytes(value.type, value.value);

@@ -20,6 +20,9 @@ CkResult<Blueprint> Plan(Session& session, const CK_ATTRIBUTE* attributes, CK_UL
 // Apply puts the attributes that a mechanism determined into |object|.
 void Apply(Object& object, const AttributeValues& values);
 
+// RequestOf returns what a mechanism has to know of a planned secret key.
+SecretRequest RequestOf(const Object& object);
+
 // Complete gives a planned key what a mechanism or key family made: its attributes, its secret, and
 // for a secret key CKA_CHECK_VALUE. CKR_ATTRIBUTE_VALUE_INVALID if the template gave another one;
 // an empty one there keeps the object from having any.

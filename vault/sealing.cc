@@ -8,7 +8,7 @@
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 
-#include <algorithm>
+#include "vault/pbkdf2.h"
 
 namespace secretmem {
 namespace {
@@ -16,9 +16,6 @@ namespace {
 constexpr size_t kNonceBytes = 24;
 constexpr size_t kTagBytes = 16;
 static_assert(kSealingOverhead == kNonceBytes + kTagBytes);
-
-// One slice of PBKDF2 takes a few milliseconds.
-constexpr uint32_t kSliceIterations = 10'000;
 
 std::unexpected<VaultError> Failure(VaultErrc code) { return std::unexpected(VaultError{code}); }
 
@@ -56,49 +53,6 @@ VaultResult<void> Decrypt(SecretView<kSealingKeyBytes> key, std::span<const uint
   return {};
 }
 
-// Pbkdf2 is one block of RFC 8018's PBKDF2 that can stop and go on. It lives in a vault.
-struct Pbkdf2 {
-  SHA256_CTX inner;  // after the padded key
-  SHA256_CTX outer;
-  uint8_t last[SHA256_DIGEST_LENGTH];
-  uint8_t sum[SHA256_DIGEST_LENGTH];
-
-  void Prf(std::span<const uint8_t> data, std::span<const uint8_t> more) {
-    SHA256_CTX context = inner;
-    SHA256_Update(&context, data.data(), data.size());
-    SHA256_Update(&context, more.data(), more.size());
-    SHA256_Final(last, &context);
-    context = outer;
-    SHA256_Update(&context, last, sizeof(last));
-    SHA256_Final(last, &context);
-  }
-
-  void Begin(std::span<const uint8_t> pin, std::span<const uint8_t> salt) {
-    uint8_t key[SHA256_CBLOCK] = {};
-    if (pin.size() > sizeof(key)) {
-      SHA256(pin.data(), pin.size(), key);
-    } else {
-      std::copy(pin.begin(), pin.end(), key);
-    }
-    for (uint8_t& byte : key) byte ^= 0x36;
-    SHA256_Init(&inner);
-    SHA256_Update(&inner, key, sizeof(key));
-    for (uint8_t& byte : key) byte ^= 0x36 ^ 0x5c;
-    SHA256_Init(&outer);
-    SHA256_Update(&outer, key, sizeof(key));
-    constexpr uint8_t kFirstBlock[4] = {0, 0, 0, 1};
-    Prf(salt, kFirstBlock);
-    std::copy(std::begin(last), std::end(last), sum);
-  }
-
-  void Run(uint32_t iterations) {
-    for (uint32_t i = 0; i < iterations; ++i) {
-      Prf(last, {});
-      for (size_t j = 0; j < sizeof(sum); ++j) sum[j] ^= last[j];
-    }
-  }
-};
-
 }  // namespace
 
 VaultResult<Vault> NewSealingKey() {
@@ -112,33 +66,7 @@ VaultResult<Vault> NewSealingKey() {
 
 VaultResult<Vault> StretchPin(std::span<const uint8_t> pin, std::span<const uint8_t> salt,
                               uint32_t iterations) {
-  auto state = Vault::New(sizeof(Pbkdf2));
-  if (!state) return state;
-  // A vault is aligned to 16 and its bytes are a Pbkdf2 from here on.
-  const auto with = [&](auto&& use) {
-    return state->WriteSecret<sizeof(Pbkdf2)>([&](WritableSecretView<sizeof(Pbkdf2)> bytes) {
-      use(*reinterpret_cast<Pbkdf2*>(bytes.data()));
-    });
-  };
-  if (auto begun = with([&](Pbkdf2& its) { its.Begin(pin, salt); }); !begun) {
-    return std::unexpected(begun.error());
-  }
-  // The first iteration is part of Begin.
-  for (uint32_t left = iterations - 1; left > 0;) {
-    const uint32_t slice = std::min(left, kSliceIterations);
-    if (auto ran = with([&](Pbkdf2& its) { its.Run(slice); }); !ran) {
-      return std::unexpected(ran.error());
-    }
-    left -= slice;
-  }
-  auto key = Vault::New(kSealingKeyBytes);
-  if (!key) return key;
-  auto copied = with([&](Pbkdf2& its) {
-    (void)key->WriteSecret(
-        [&](std::span<uint8_t> out) { std::copy_n(its.sum, kSealingKeyBytes, out.begin()); });
-  });
-  if (!copied) return std::unexpected(copied.error());
-  return key;
+  return Pbkdf2(Pbkdf2Hash::kSha256, pin, salt, iterations, kSealingKeyBytes);
 }
 
 VaultResult<Vault> DeriveSealingKey(const Vault& key, std::string_view label) {

@@ -21,9 +21,8 @@ inline constexpr size_t kSealingOverhead = 24 + 16;
 // NewSealingKey draws a key.
 VaultResult<Vault> NewSealingKey();
 
-// StretchPin derives a sealing key from |pin| by PBKDF2-HMAC-SHA-256 (RFC 8018, 5.2). The PIN is
-// read on the secret stack only. |iterations| is at least 1. Between slices of a few milliseconds
-// signals and forks get through.
+// StretchPin derives a sealing key from |pin| by PBKDF2-HMAC-SHA-256, as Pbkdf2 in pbkdf2.h does.
+// |iterations| is at least 1.
 VaultResult<Vault> StretchPin(std::span<const uint8_t> pin, std::span<const uint8_t> salt,
                               uint32_t iterations);
 
