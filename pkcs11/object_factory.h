@@ -20,9 +20,10 @@ CkResult<Blueprint> Plan(Session& session, const CK_ATTRIBUTE* attributes, CK_UL
 // Apply puts the attributes that a mechanism determined into |object|.
 void Apply(Object& object, const AttributeValues& values);
 
-// Complete gives a planned key what a mechanism or key family made: its attributes, its secret, and
-// for a secret key CKA_CHECK_VALUE. CKR_ATTRIBUTE_VALUE_INVALID if the template gave another one;
-// an empty one there keeps the object from having any.
+// Complete gives a planned key what a mechanism or key family made: its attributes and its secret.
+// CKR_ATTRIBUTE_VALUE_INVALID if the template gave a secret key another CKA_CHECK_VALUE than it
+// has. The right one is not stored but computed when it is asked for; an empty one is stored, and
+// means that there is to be none.
 CkStatus Complete(Object& object, NewKey key);
 
 // TakeIn lets the key family check and canonicalise the key material of a planned key, and moves
