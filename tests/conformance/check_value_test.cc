@@ -26,6 +26,8 @@ TEST_F(CheckValueTest, SecretKeys) {
   Bytes block = Encrypt(session_, aes, OwnedMechanism(CKM_AES_ECB), Bytes(16)).value;
   block.resize(3);
   EXPECT_EQ(ReadBytes(session_, aes, CKA_CHECK_VALUE), block);
+  EXPECT_EQ(FindAll(session_, Template().With(CKA_CHECK_VALUE, block)),
+            std::vector<CK_OBJECT_HANDLE>{aes});
 }
 
 TEST_F(CheckValueTest, Given) {
