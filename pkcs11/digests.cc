@@ -49,7 +49,7 @@ CK_RV C_DigestUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulP
 
 CK_RV C_DigestKey(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hKey) {
   return EnterSession(__func__, hSession, [&](Session& session) {
-    return OnOperation(session, session.digest, [&](Active& active) -> Step {
+    return OnOperation(session, session.digest, true, [&](Active& active) -> Step {
       active.multi_part = true;
       const ObjectPtr key = session.token->Find(hKey);
       // Of this function the specification does not say that its errors end the operation.

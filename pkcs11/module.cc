@@ -53,6 +53,8 @@ void Session::EndPrivateOperations() {
   end(verify);
   end(encrypt);
   end(decrypt);
+  end(message_encrypt);
+  end(message_decrypt);
 }
 
 void Session::Close() {

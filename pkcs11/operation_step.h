@@ -113,12 +113,6 @@ CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, bool argu
   return {};
 }
 
-// The same, for functions that look at their arguments in |step|.
-template <class Operation, class F>
-CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, F&& step) {
-  return OnOperation(session, slot, true, std::forward<F>(step));
-}
-
 // Chosen is the row of a CK_MECHANISM and its parameter.
 struct Chosen {
   const Mechanism& row;

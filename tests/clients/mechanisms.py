@@ -27,9 +27,10 @@ FLAGS = [
     ("ec_uncompress", "EC uncompressed", "ec_uncompress"),
     ("ec_compress", "EC compressed", "ec_compress"),
     ("ec_curvename", "EC curve name", None),
-    # Message encryption and decryption, many messages: flags that neither program has a word for.
-    ("messages", "other flags=0x26", None),
 ]
+
+# Flags of PKCS#11 3.0, which pkcs11-tool sums up as other ones and p11tool keeps to itself.
+OTHER_FLAGS = {"message_encrypt": 0x2, "message_decrypt": 0x4, "multi_message": 0x20}
 
 SECRET = (8, 524288)  # bits
 NONE = (0, 0)
@@ -37,6 +38,7 @@ X25519 = (255, 255)
 EC = (224, 521)
 AES = (16, 32)  # bytes
 CHACHA = (32, 32)
+MESSAGES = " ".join(OTHER_FLAGS)
 CURVES = "ec_f_p ec_namedcurve ec_curvename"
 POINTS = f"{CURVES} ec_uncompress ec_compress"
 
@@ -59,7 +61,20 @@ def hashes():
 # Number, the specification's name, key sizes, flags.
 TABLE = [
     *hashes(),
+    (0x04F, "CKM_SHA512_256_KEY_DERIVATION", SECRET, "derive"),
     (0x350, "CKM_GENERIC_SECRET_KEY_GEN", SECRET, "generate"),
+    (0x360, "CKM_CONCATENATE_BASE_AND_KEY", SECRET, "derive"),
+    (0x362, "CKM_CONCATENATE_BASE_AND_DATA", SECRET, "derive"),
+    (0x363, "CKM_CONCATENATE_DATA_AND_BASE", SECRET, "derive"),
+    (0x364, "CKM_XOR_BASE_AND_DATA", SECRET, "derive"),
+    (0x365, "CKM_EXTRACT_KEY_FROM_KEY", SECRET, "derive"),
+    (0x392, "CKM_SHA1_KEY_DERIVATION", SECRET, "derive"),
+    (0x393, "CKM_SHA256_KEY_DERIVATION", SECRET, "derive"),
+    (0x394, "CKM_SHA384_KEY_DERIVATION", SECRET, "derive"),
+    (0x395, "CKM_SHA512_KEY_DERIVATION", SECRET, "derive"),
+    (0x396, "CKM_SHA224_KEY_DERIVATION", SECRET, "derive"),
+    (0x3AC, "CKM_SP800_108_COUNTER_KDF", SECRET, "derive"),
+    (0x3B0, "CKM_PKCS5_PBKD2", SECRET, "generate"),
     (0x1040, "CKM_ECDSA_KEY_PAIR_GEN", EC, f"generate_key_pair {POINTS}"),
     (0x1041, "CKM_ECDSA", EC, f"sign verify {POINTS}"),
     (0x1042, "CKM_ECDSA_SHA1", EC, f"sign verify {POINTS}"),
@@ -77,7 +92,7 @@ TABLE = [
     (0x1082, "CKM_AES_CBC", AES, "encrypt decrypt wrap unwrap"),
     (0x1085, "CKM_AES_CBC_PAD", AES, "encrypt decrypt wrap unwrap"),
     (0x1086, "CKM_AES_CTR", AES, "encrypt decrypt"),
-    (0x1087, "CKM_AES_GCM", AES, "encrypt decrypt wrap unwrap messages"),
+    (0x1087, "CKM_AES_GCM", AES, f"encrypt decrypt wrap unwrap {MESSAGES}"),
     (0x1088, "CKM_AES_CCM", AES, "encrypt decrypt"),
     (0x108A, "CKM_AES_CMAC", AES, "sign verify"),
     (0x108B, "CKM_AES_CMAC_GENERAL", AES, "sign verify"),
@@ -85,14 +100,17 @@ TABLE = [
     (0x2109, "CKM_AES_KEY_WRAP", AES, "wrap unwrap"),
     (0x210A, "CKM_AES_KEY_WRAP_PAD", AES, "wrap unwrap"),
     (0x210B, "CKM_AES_KEY_WRAP_KWP", AES, "wrap unwrap"),
-    (0x4021, "CKM_CHACHA20_POLY1305", CHACHA, "encrypt decrypt messages"),
+    (0x402A, "CKM_HKDF_DERIVE", SECRET, "derive"),
+    (0x402B, "CKM_HKDF_DATA", SECRET, "derive"),
+    (0x402C, "CKM_HKDF_KEY_GEN", SECRET, "generate"),
+    (0x4021, "CKM_CHACHA20_POLY1305", CHACHA, f"encrypt decrypt {MESSAGES}"),
 ]
 
 
 def rows():
     """The table by number, with flags as a set."""
     for number, name, sizes, flags in sorted(TABLE):
-        unknown = set(flags.split()) - {flag for flag, _, _ in FLAGS}
+        unknown = set(flags.split()) - {flag for flag, _, _ in FLAGS} - set(OTHER_FLAGS)
         assert not unknown, f"{name}: add {unknown} to FLAGS"
         yield number, name, sizes, set(flags.split())
 
@@ -117,6 +135,8 @@ def pkcs11_tool_list():
         if least or most:
             parts.append(f"keySize={{{least or ''},{most or ''}}}")
         parts += [printed for flag, printed, _ in FLAGS if flag in flags]
+        if other := sum(OTHER_FLAGS.get(flag, 0) for flag in flags):
+            parts.append(f"other flags=0x{other:x}")
         lines.append("  " + ", ".join(parts))
     return "\n".join(lines) + "\n"
 

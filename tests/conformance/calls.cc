@@ -99,6 +99,7 @@ std::vector<Call> StateCalls() {
 }
 
 std::vector<Call> InitCalls() {
+  static Template secret = SecretTemplate();
   constexpr CK_MECHANISM_TYPE kNone = CKM_VENDOR_DEFINED + 0x7ffffff;
   return {
       CALL_FOR(CKF_ENCRYPT, C_EncryptInit, s, Mechanism(kNone), o),
@@ -109,8 +110,8 @@ std::vector<Call> InitCalls() {
       CALL_FOR(CKF_VERIFY, C_VerifyInit, s, Mechanism(kNone), o),
       CALL_FOR(CKF_VERIFY_RECOVER, C_VerifyRecoverInit, s, Mechanism(kNone), o),
       CALL_FOR(CKF_WRAP, C_WrapKey, s, Mechanism(kNone), o, o, g_buffer, Fresh()),
-      CALL_FOR(CKF_UNWRAP, C_UnwrapKey, s, Mechanism(kNone), o, g_buffer, 24, nullptr, 0,
-               &g_handle),
+      CALL_FOR(CKF_UNWRAP, C_UnwrapKey, s, Mechanism(kNone), o, g_buffer, 24, secret.data(),
+               secret.size(), &g_handle),
   };
 }
 
