@@ -13,6 +13,7 @@ class CombinationTest : public UserTest {
  protected:
   void SetUp() override {
     UserTest::SetUp();
+    if (!Offers(CKM_CONCATENATE_BASE_AND_KEY)) GTEST_SKIP() << "no such mechanism";
     base_ = Create(session_, BaseSecret(value_));
   }
 

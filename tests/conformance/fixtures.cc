@@ -61,6 +61,11 @@ CK_STATE TokenTest::State(CK_SESSION_HANDLE session) {
   return info.state;
 }
 
+bool TokenTest::Offers(CK_MECHANISM_TYPE type) const {
+  CK_MECHANISM_INFO info{};
+  return P11().C_GetMechanismInfo(slot_, type, &info) == CKR_OK;
+}
+
 CK_FLAGS TokenTest::TokenFlags() const {
   CK_TOKEN_INFO info{};
   EXPECT_RV(CKR_OK, P11().C_GetTokenInfo(slot_, &info));

@@ -42,6 +42,9 @@ class TokenTest : public InitialisedTest {
   CK_SESSION_HANDLE Open(CK_FLAGS flags) const;
   static CK_STATE State(CK_SESSION_HANDLE session);
   CK_FLAGS TokenFlags() const;
+  // Offers says whether the token has a mechanism. A fixture for one skips without it; that this
+  // module has them all is for tests/clients to see, which compares whole lists.
+  bool Offers(CK_MECHANISM_TYPE type) const;
 
   CK_SLOT_ID slot_ = 0;
 };

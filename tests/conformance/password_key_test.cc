@@ -30,6 +30,11 @@ constexpr Prf kPrfs[] = {
 
 class PasswordKeyTest : public SessionTest {
  protected:
+  void SetUp() override {
+    SessionTest::SetUp();
+    if (!Offers(CKM_PKCS5_PBKD2)) GTEST_SKIP() << "no such mechanism";
+  }
+
   CK_PKCS5_PBKD2_PARAMS2 Params(CK_ULONG prf, CK_ULONG iterations) {
     return {1, salt_.data(),     salt_.size(),    iterations, prf, nullptr,
             0, password_.data(), password_.size()};
