@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "mechanisms/check_value.h"
 #include "mechanisms/vendor.h"
 #include "pkcs11/attribute_rules.h"
 #include "vault/constant_time.h"
@@ -25,6 +26,19 @@ std::optional<std::span<const uint8_t>> PublicValue(const Object& object, CK_ATT
     return Text(object.Is(CKA_PRIVATE) ? "pin" : "store");
   }
   return object.attributes.Get(type);
+}
+
+// LazyCheckValue returns CKA_CHECK_VALUE of a secret key that does not have it stored.
+std::optional<CheckValue> LazyCheckValue(const Object& object, CK_ATTRIBUTE_TYPE type) {
+  if (type != CKA_CHECK_VALUE || object.object_class() != CKO_SECRET_KEY ||
+      object.secret == nullptr) {
+    return std::nullopt;
+  }
+  const auto vault = object.secret->Open();
+  if (!vault) return std::nullopt;
+  const auto value = CheckValueOf(object.key_type(), **vault);
+  if (!value) return std::nullopt;
+  return *value;
 }
 
 bool IsTemplate(CK_ATTRIBUTE_TYPE type) {
@@ -102,6 +116,9 @@ CK_RV ReadOne(const Object& object, CK_ATTRIBUTE& attribute) {
   }
   const auto value = PublicValue(object, attribute.type);
   if (!value) {
+    if (const auto computed = LazyCheckValue(object, attribute.type)) {
+      return WriteValue(attribute, *computed);
+    }
     attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
     return CKR_ATTRIBUTE_TYPE_INVALID;
   }
@@ -150,8 +167,11 @@ bool Matches(const Object& object, const TemplateReader& wanted) {
       case ReadAccess::kUnknown:
         break;
     }
-    const auto value = PublicValue(object, entry.type);
-    return value && std::ranges::equal(*value, entry.value);
+    if (const auto value = PublicValue(object, entry.type)) {
+      return std::ranges::equal(*value, entry.value);
+    }
+    const auto computed = LazyCheckValue(object, entry.type);
+    return computed && std::ranges::equal(*computed, entry.value);
   });
 }
 

@@ -23,14 +23,15 @@ class Material : public AttributeSource {
   const Blueprint& plan_;
 };
 
-// PutCheckValue stores |right| unless the template said something about it.
-CkStatus PutCheckValue(Object& object, const CheckValue& right) {
+// CheckGivenValue compares a check value that the template gave, unless it is empty, with
+// compute's.
+template <class Compute>
+CkStatus CheckGivenValue(const Object& object, Compute&& compute) {
   const auto given = object.attributes.Get(CKA_CHECK_VALUE);
-  if (!given) {
-    object.attributes.SetBytes(CKA_CHECK_VALUE, right);
-  } else if (!given->empty() && !std::ranges::equal(*given, right)) {
-    return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
-  }
+  if (!given || given->empty()) return {};
+  const CkResult<CheckValue> right = compute();
+  if (!right) return Refuse(right.error());
+  if (!std::ranges::equal(*given, *right)) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
   return {};
 }
 
@@ -69,9 +70,9 @@ CkStatus Complete(Object& object, NewKey key) {
     object.attributes.SetBytes(value.type, value.value);
   }
   if (object.object_class() == CKO_SECRET_KEY) {
-    const auto right = CheckValueOf(object.key_type(), key.secret);
-    if (!right) return Refuse(right.error());
-    if (auto put = PutCheckValue(object, *right); !put) return put;
+    const auto right =
+        CheckGivenValue(object, [&] { return CheckValueOf(object.key_type(), key.secret); });
+    if (!right) return right;
   }
   object.attributes.ShrinkToFit();
   object.secret = std::make_shared<KeySecret>(std::move(key.secret));
@@ -102,7 +103,11 @@ CkStatus TakeIn(Blueprint& plan) {
     case CKO_CERTIFICATE: {
       const auto value = object.attributes.Get(CKA_VALUE);
       if (!value || value->empty()) return {};
-      return PutCheckValue(object, CertificateCheckValue(*value));
+      const CheckValue right = CertificateCheckValue(*value);
+      if (!object.attributes.Has(CKA_CHECK_VALUE)) {
+        object.attributes.SetBytes(CKA_CHECK_VALUE, right);
+      }
+      return CheckGivenValue(object, [&] { return right; });
     }
     default:
       return {};

@@ -23,9 +23,10 @@ void Apply(Object& object, const AttributeValues& values);
 // RequestOf returns what a mechanism has to know of a planned secret key.
 SecretRequest RequestOf(const Object& object);
 
-// Complete gives a planned key what a mechanism or key family made: its attributes, its secret, and
-// for a secret key CKA_CHECK_VALUE. CKR_ATTRIBUTE_VALUE_INVALID if the template gave another one;
-// an empty one there keeps the object from having any.
+// Complete gives a planned key what a mechanism or key family made: its attributes and its secret.
+// CKR_ATTRIBUTE_VALUE_INVALID if the template gave a secret key another CKA_CHECK_VALUE than it
+// has. The right one is not stored but computed when it is asked for; an empty one is stored, and
+// means that there is to be none.
 CkStatus Complete(Object& object, NewKey key);
 
 // TakeIn lets the key family check and canonicalise the key material of a planned key, and moves

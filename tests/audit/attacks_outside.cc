@@ -98,7 +98,7 @@ Outcome ReopenDescriptors(Live& live, std::string* detail) {
     std::error_code error;
     const auto link = std::filesystem::read_symlink(path, error);
     ++looked;
-    secret |= link.string().find("secretmem") != std::string::npos;
+    secret |= link.string().starts_with("/secretmem");
   }
   if (looked < 6) throw CannotLook("the target's descriptors cannot be listed");
   *detail = std::to_string(looked) + " descriptors";
@@ -132,7 +132,7 @@ Outcome OpenMapFiles(Live& live, std::string* detail) {
     std::error_code error;
     const auto link = std::filesystem::read_symlink(entry.path(), error);
     ++listed;
-    if (link.string().find("secretmem") == std::string::npos) continue;
+    if (!link.string().starts_with("/secretmem")) continue;
     const int fd = open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
     *detail += std::string(fd < 0 ? std::strerror(errno) : "opened") + "; ";
     opened |= fd >= 0;

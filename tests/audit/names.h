@@ -27,6 +27,7 @@ inline constexpr CK_MECHANISM_TYPE kAesKeyWrap = 0x2109;
 inline constexpr CK_MECHANISM_TYPE kAesKeyWrapPad = 0x210a;
 inline constexpr CK_MECHANISM_TYPE kAesKeyWrapKwp = 0x210b;
 inline constexpr CK_MECHANISM_TYPE kAesCmac = 0x108a;
+inline constexpr CK_MECHANISM_TYPE kAesCmacGeneral = 0x108b;
 inline constexpr CK_MECHANISM_TYPE kEcdhAesKeyWrap = 0x1053;
 inline constexpr CK_MECHANISM_TYPE kEcdhXAesKeyWrap = 0x4038;
 inline constexpr CK_MECHANISM_TYPE kEcdhCofAesKeyWrap = 0x4039;
@@ -40,6 +41,14 @@ inline constexpr CK_FLAGS kFlagEncapsulate = 0x1000'0000;
 inline constexpr CK_FLAGS kFlagDecapsulate = 0x2000'0000;
 
 // Slots of functions after CK_FUNCTION_LIST's 68 (wire.h).
+inline constexpr unsigned kSlotMessageEncryptInit = 73;
+inline constexpr unsigned kSlotEncryptMessage = 74;
+inline constexpr unsigned kSlotEncryptMessageBegin = 75;
+inline constexpr unsigned kSlotEncryptMessageNext = 76;
+inline constexpr unsigned kSlotMessageDecryptInit = 78;
+inline constexpr unsigned kSlotDecryptMessage = 79;
+inline constexpr unsigned kSlotDecryptMessageBegin = 80;
+inline constexpr unsigned kSlotDecryptMessageNext = 81;
 inline constexpr unsigned kSlotEncapsulateKey = 93;
 inline constexpr unsigned kSlotDecapsulateKey = 94;
 
@@ -75,6 +84,17 @@ struct CcmParams {
   CK_ULONG nonce_size;
   uint64_t aad;
   CK_ULONG aad_size, mac_size;
+};
+struct GcmMessageParams {
+  uint64_t iv;
+  CK_ULONG iv_size, iv_fixed_bits, iv_generator;
+  uint64_t tag;
+  CK_ULONG tag_bits;
+};
+struct ChaChaMessageParams {
+  uint64_t nonce;
+  CK_ULONG nonce_size;
+  uint64_t tag;
 };
 struct ChaChaParams {
   uint64_t nonce;

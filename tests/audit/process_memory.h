@@ -23,7 +23,8 @@ struct Mapping {
   bool writable() const { return permissions[1] == 'w'; }
   bool readable() const { return permissions[0] == 'r'; }
   bool contains(uint64_t address) const { return start <= address && address < end; }
-  bool secret() const { return name.find("secretmem") != std::string::npos; }
+  // By the name that the kernel gives: the module's own file is called something like it, too.
+  bool secret() const { return name.starts_with("/secretmem"); }
   uint64_t size() const { return end - start; }
 };
 

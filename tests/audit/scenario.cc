@@ -18,6 +18,7 @@ std::vector<Scenario> ScenariosFor(CK_MECHANISM_TYPE mechanism, CK_FLAGS functio
   AddSigningScenarios(mechanism, function, &all);
   AddCipherScenarios(mechanism, function, &all);
   AddWrappingScenarios(mechanism, function, &all);
+  AddMessageScenarios(mechanism, function, &all);
   return all;
 }
 
@@ -92,6 +93,7 @@ std::string MechanismName(CK_MECHANISM_TYPE mechanism) {
       {CKM_AES_GCM, "AES_GCM"},
       {CKM_AES_CCM, "AES_CCM"},
       {ck::kAesCmac, "AES_CMAC"},
+      {ck::kAesCmacGeneral, "AES_CMAC_GENERAL"},
       {ck::kAesKeyWrap, "AES_KEY_WRAP"},
       {ck::kAesKeyWrapPad, "AES_KEY_WRAP_PAD"},
       {ck::kAesKeyWrapKwp, "AES_KEY_WRAP_KWP"},

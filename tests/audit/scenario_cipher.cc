@@ -136,11 +136,8 @@ void AddCipherScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   const std::string name = MechanismName(mechanism) + (encrypt ? " encryption" : " decryption");
   if (IsCipher(mechanism)) {
     add(name, [=](Client& client) { return CipherPlan(client, mechanism, encrypt, false); });
-    const bool stream = mechanism != CKM_AES_CCM && mechanism != ck::kChaCha20Poly1305;
-    if (stream) {
-      add(name + " in parts",
-          [=](Client& client) { return CipherPlan(client, mechanism, encrypt, true); });
-    }
+    add(name + " in parts",
+        [=](Client& client) { return CipherPlan(client, mechanism, encrypt, true); });
   }
   if (!encrypt &&
       (mechanism == CKM_RSA_PKCS || mechanism == CKM_RSA_PKCS_OAEP || mechanism == CKM_RSA_X_509)) {

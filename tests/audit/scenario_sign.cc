@@ -103,7 +103,8 @@ Plan SymmetricPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool verify, boo
   const Bytes value = RandomBytes(aes ? 32 : 64);  // some modules want no key below the hash's size
   const CK_OBJECT_HANDLE key =
       client.Create(client.Import(aes ? KeyKind::kAes : KeyKind::kGeneric, value));
-  const Bytes parameter = IsGeneralHmac(mechanism) ? BytesOf(CK_ULONG{16}) : Bytes();
+  const bool general = IsGeneralHmac(mechanism) || mechanism == ck::kAesCmacGeneral;
+  const Bytes parameter = general ? BytesOf(CK_ULONG{16}) : Bytes();
   Plan plan;
   plan.secrets = aes ? SecretsOfAes("AES key", value) : SecretsOfHmac(hash, "HMAC key", value);
   if (!verify) {
@@ -195,7 +196,8 @@ void AddSigningScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   if (function == CKF_DIGEST) {
     add(name + " of a key", [=](Client& client) { return DigestKeyPlan(client, mechanism); });
   }
-  const bool symmetric = !HmacHash(mechanism).empty() || mechanism == ck::kAesCmac;
+  const bool symmetric =
+      !HmacHash(mechanism).empty() || mechanism == ck::kAesCmac || mechanism == ck::kAesCmacGeneral;
   if (symmetric && function == CKF_SIGN) {
     add(name + " signing",
         [=](Client& client) { return SymmetricPlan(client, mechanism, false, false); });

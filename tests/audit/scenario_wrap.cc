@@ -13,13 +13,17 @@ bool IsAesWrap(CK_MECHANISM_TYPE mechanism) {
     case CKM_AES_ECB:
     case CKM_AES_CBC:
     case CKM_AES_CBC_PAD:
+    case CKM_AES_GCM:
       return true;
     default:
       return false;
   }
 }
 
-Bytes WrapParameter(CK_MECHANISM_TYPE mechanism) {
+Bytes WrapParameter(PreparedCall* call, CK_MECHANISM_TYPE mechanism) {
+  if (mechanism == CKM_AES_GCM) {
+    return BytesOf(ck::GcmParams{call->Place(Bytes(12, 0x24)), 12, 96, 0, 0, 128});
+  }
   if (mechanism == CKM_AES_CBC || mechanism == CKM_AES_CBC_PAD) return Bytes(16, 0x24);
   if (mechanism == CKM_RSA_PKCS_OAEP) return BytesOf(ck::OaepParams{CKM_SHA_1, 1, 1, 0, 0});
   if (mechanism == ck::kEcdhXAesKeyWrap || mechanism == ck::kEcdhAesKeyWrap ||
@@ -31,9 +35,10 @@ Bytes WrapParameter(CK_MECHANISM_TYPE mechanism) {
 
 PreparedCall Wrap(Client& client, CK_MECHANISM_TYPE mechanism, CK_OBJECT_HANDLE wrapping,
                   CK_OBJECT_HANDLE key) {
-  return PreparedCall("C_WrapKey", AUDIT_SLOT(C_WrapKey))
-      .Number(client.session())
-      .Mechanism(mechanism, WrapParameter(mechanism))
+  PreparedCall call("C_WrapKey", AUDIT_SLOT(C_WrapKey));
+  const Bytes parameter = WrapParameter(&call, mechanism);
+  return call.Number(client.session())
+      .Mechanism(mechanism, parameter)
       .Number(wrapping)
       .Number(key)
       .Output(2048);
@@ -110,13 +115,43 @@ Plan WrapPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool wrap) {
   }
   client.Must(Wrap(client, mechanism, pair.wrapping, key));
   const Bytes wrapped = client.remote().Data(4, client.remote().Word(5));
-  plan.calls.push_back(PreparedCall("C_UnwrapKey", AUDIT_SLOT(C_UnwrapKey))
-                           .Number(client.session())
-                           .Mechanism(mechanism, WrapParameter(mechanism))
+  PreparedCall call("C_UnwrapKey", AUDIT_SLOT(C_UnwrapKey));
+  const Bytes parameter = WrapParameter(&call, mechanism);
+  plan.calls.push_back(call.Number(client.session())
+                           .Mechanism(mechanism, parameter)
                            .Number(pair.unwrapping)
                            .DataAndLength(wrapped)
                            .Attributes(UnwrappedTemplate())
                            .Handle());
+  plan.handle = 7;
+  return plan;
+}
+
+// A private key is wrapped as PKCS#8.
+Plan WrapPrivatePlan(Client& client, CK_MECHANISM_TYPE mechanism, bool wrap) {
+  const WrappingPair pair = MakeWrappingPair(client, mechanism);
+  const KeyPair target = NewX25519();
+  const CK_OBJECT_HANDLE key = client.Create(
+      client.Import(KeyKind::kX25519, target.private_value, {Flag(CKA_EXTRACTABLE, true)}));
+  Plan plan;
+  plan.secrets = pair.secrets;
+  plan.secrets.push_back({"wrapped key", target.private_value});
+  if (wrap) {
+    plan.calls.push_back(Wrap(client, mechanism, pair.wrapping, key));
+    return plan;
+  }
+  client.Must(Wrap(client, mechanism, pair.wrapping, key));
+  const Bytes wrapped = client.remote().Data(4, client.remote().Word(5));
+  PreparedCall call("C_UnwrapKey", AUDIT_SLOT(C_UnwrapKey));
+  const Bytes parameter = WrapParameter(&call, mechanism);
+  plan.calls.push_back(
+      call.Number(client.session())
+          .Mechanism(mechanism, parameter)
+          .Number(pair.unwrapping)
+          .DataAndLength(wrapped)
+          .Attributes({Ulong(CKA_CLASS, CKO_PRIVATE_KEY), Ulong(CKA_KEY_TYPE, ck::kKeyMontgomery),
+                       Flag(CKA_TOKEN, false), Flag(CKA_PRIVATE, true)})
+          .Handle());
   plan.handle = 7;
   return plan;
 }
@@ -177,6 +212,12 @@ void AddWrappingScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   if (known && (wrap || function == CKF_UNWRAP)) {
     add(MechanismName(mechanism) + (wrap ? " wrapping" : " unwrapping"),
         [=](Client& client) { return WrapPlan(client, mechanism, wrap); });
+  }
+  if (mechanism == ck::kAesKeyWrapKwp && (wrap || function == CKF_UNWRAP)) {
+    all->push_back({MechanismName(mechanism) + (wrap ? " wrapping" : " unwrapping") + " of X25519",
+                    mechanism, function,
+                    [=](Client& client) { return WrapPrivatePlan(client, mechanism, wrap); }, true,
+                    ck::kMontgomeryKeyPairGen});
   }
   if (mechanism != CKM_ECDH1_DERIVE) return;
   if (function == ck::kFlagEncapsulate) {

@@ -18,9 +18,8 @@ constexpr EcCurve kCurves[] = {
      "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc5"
      "2973"},
     {"secp521r1", "06052b81040023", 66,
-     "01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc014"
-     "8"
-     "f709a5d03bb5c9b8899c47aebb6fb71e91386409"},
+     "01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc01"
+     "48f709a5d03bb5c9b8899c47aebb6fb71e91386409"},
 };
 
 Template Key(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, const Bytes& params) {

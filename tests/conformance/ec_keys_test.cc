@@ -41,13 +41,19 @@ TEST_F(EcKeysTest, Generate) {
       EXPECT_TRUE(ReadBool(session_, key, CKA_LOCAL));
       EXPECT_EQ(ReadUlong(session_, key, CKA_KEY_GEN_MECHANISM), CKM_EC_KEY_PAIR_GEN);
     }
-    EXPECT_TRUE(ReadBool(session_, pair.private_key, CKA_SIGN));
-    EXPECT_TRUE(ReadBool(session_, pair.private_key, CKA_DERIVE));
-    EXPECT_TRUE(ReadBool(session_, pair.public_key, CKA_VERIFY));
     KeyPair second;
     ASSERT_RV(CKR_OK, GenerateWith(session_, CKM_EC_KEY_PAIR_GEN, curve.Params(), second));
     EXPECT_NE(scalar, ValueOf(second.private_key));
   }
+}
+
+// Java generates with an empty private template, and signs and derives.
+TEST_F(EcKeysTest, DefaultUsage) {
+  KeyPair pair;
+  ASSERT_RV(CKR_OK, GenerateWith(session_, CKM_EC_KEY_PAIR_GEN, EcCurves()[1].Params(), pair));
+  EXPECT_TRUE(ReadBool(session_, pair.private_key, CKA_SIGN));
+  EXPECT_TRUE(ReadBool(session_, pair.private_key, CKA_DERIVE));
+  EXPECT_TRUE(ReadBool(session_, pair.public_key, CKA_VERIFY));
 }
 
 // §6.3.3: a curve may be given by its name; it is reported by its OID.
@@ -135,6 +141,7 @@ TEST_F(EcKeysTest, ImportPrivate) {
     Bytes one(curve.bytes);
     one.back() = 1;
     Bytes last = FromHex(curve.order);
+    ASSERT_EQ(last.size(), curve.bytes);
     last.back()--;
     Bytes padded(7);
     padded.insert(padded.end(), pair.scalar.begin(), pair.scalar.end());

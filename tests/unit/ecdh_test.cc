@@ -65,7 +65,7 @@ TEST_F(EcdhTest, Rfc7748) {
   for (const Vector& its : kVectors) {
     const auto key = Derive(FromHex(its.scalar), FromHex(its.point), kGeneric);
     ASSERT_TRUE(key);
-    EXPECT_EQ(SecretOf(key->secret), FromHex(its.shared));
+    EXPECT_EQ(BytesOfVault(key->secret), FromHex(its.shared));
     EXPECT_EQ(key->attributes, (AttributeValues{{CKA_VALUE_LEN, UlongBytes(32)}}));
   }
 }
@@ -77,7 +77,7 @@ TEST_F(EcdhTest, Rfc7748Iterated) {
   for (int i = 1; i <= 1000; ++i) {
     const auto key = Derive(k, u, kGeneric);
     ASSERT_TRUE(key);
-    u = std::exchange(k, SecretOf(key->secret));
+    u = std::exchange(k, BytesOfVault(key->secret));
     if (i == 1) {
       EXPECT_EQ(k, FromHex("422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079"));
     }
@@ -91,9 +91,9 @@ TEST_F(EcdhTest, BothSidesAgree) {
   const auto b = GenerateMontgomery({}, params);
   ASSERT_TRUE(a && b);
   const auto shared = [&](const NewKeyPair& own, const NewKeyPair& peer) {
-    const auto key = Derive(SecretOf(own.secret), peer.public_attributes[1].value, kGeneric);
+    const auto key = Derive(BytesOfVault(own.secret), peer.public_attributes[1].value, kGeneric);
     EXPECT_TRUE(key);
-    return SecretOf(key->secret);
+    return BytesOfVault(key->secret);
   };
   EXPECT_EQ(shared(*a, *b), shared(*b, *a));
 }
@@ -103,7 +103,7 @@ TEST_F(EcdhTest, PeerInEveryForm) {
   for (const char* head : {"", "0420", "032100"}) {
     const auto key = Derive(FromHex(its.scalar), FromHex(std::string(head) + its.point), kGeneric);
     ASSERT_TRUE(key) << head;
-    EXPECT_EQ(SecretOf(key->secret), FromHex(its.shared));
+    EXPECT_EQ(BytesOfVault(key->secret), FromHex(its.shared));
   }
 }
 
@@ -113,7 +113,8 @@ TEST_F(EcdhTest, ShorterKeysTakeTheLastBytes) {
   for (const size_t length : {1, 16, 31, 32}) {
     const auto key = Derive(FromHex(its.scalar), FromHex(its.point), {CKK_GENERIC_SECRET, length});
     ASSERT_TRUE(key) << length;
-    EXPECT_EQ(SecretOf(key->secret), Bytes(shared.end() - static_cast<long>(length), shared.end()));
+    EXPECT_EQ(BytesOfVault(key->secret),
+              Bytes(shared.end() - static_cast<long>(length), shared.end()));
     EXPECT_EQ(key->attributes, (AttributeValues{{CKA_VALUE_LEN, UlongBytes(length)}}));
   }
 }
@@ -148,7 +149,7 @@ TEST_F(EcdhTest, KeyDerivationFunctions) {
         const auto key = Derive(FromHex(its.scalar), FromHex(its.point),
                                 {CKK_GENERIC_SECRET, length}, kdf.kdf, shared);
         ASSERT_TRUE(key) << kdf.kdf << " " << length;
-        EXPECT_EQ(SecretOf(key->secret), Kdf(kdf.digest, FromHex(its.shared), shared, length));
+        EXPECT_EQ(BytesOfVault(key->secret), Kdf(kdf.digest, FromHex(its.shared), shared, length));
       }
     }
   }

@@ -32,7 +32,7 @@ class Attributes : public AttributeSource {
   Map values_;
 };
 
-inline std::vector<uint8_t> SecretOf(const Vault& vault) {
+inline std::vector<uint8_t> BytesOfVault(const Vault& vault) {
   std::vector<uint8_t> bytes(vault.size());
   EXPECT_TRUE(vault.WithSecret(
       [&](std::span<const uint8_t> its) { std::ranges::copy(its, bytes.begin()); }));

@@ -160,7 +160,7 @@ TEST_F(MontgomeryTest, ImportsPrivateKeysAsTheyAre) {
   const auto imported = ImportMontgomeryPrivate(
       Attributes({{CKA_EC_PARAMS, FromHex("130b63757276653235353139")}, {CKA_VALUE, value}}));
   ASSERT_TRUE(imported);
-  EXPECT_EQ(SecretOf(imported->secret), value);
+  EXPECT_EQ(BytesOfVault(imported->secret), value);
   EXPECT_EQ(imported->attributes, (AttributeValues{{CKA_EC_PARAMS, FromHex(kOid)}}));
 
   EXPECT_EQ(RvFrom(ImportMontgomeryPrivate(Attributes({{CKA_VALUE, value}}))),

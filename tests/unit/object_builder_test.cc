@@ -560,6 +560,7 @@ TEST(ObjectBuilderTest, Certificates) {
                              {CKA_URL, Text("https://example.org/c")},
                              {CKA_HASH_OF_SUBJECT_PUBLIC_KEY, {}},
                              {CKA_HASH_OF_ISSUER_PUBLIC_KEY, {}},
+                             {CKA_NAME_HASH_ALGORITHM, Number(CKM_SHA_1)},
                              {CKA_SUBJECT, {0x30, 0}},
                              {CKA_ID, {}},
                              {CKA_START_DATE, Text("20260101")},

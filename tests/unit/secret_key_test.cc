@@ -82,7 +82,7 @@ TEST_F(SecretKeyTest, GeneratesGenericSecrets) {
     const auto key = GenerateGenericSecret({}, {CKK_GENERIC_SECRET, 24});
     ASSERT_TRUE(key);
     EXPECT_EQ(key->attributes, (AttributeValues{{CKA_VALUE_LEN, UlongBytes(24)}}));
-    keys.insert(SecretOf(key->secret));
+    keys.insert(BytesOfVault(key->secret));
   }
   EXPECT_EQ(keys.size(), 50u);
   EXPECT_EQ(keys.begin()->size(), 24u);
@@ -108,7 +108,7 @@ TEST_F(SecretKeyTest, ImportsWhatFits) {
         Good{CKK_GENERIC_SECRET, kMaxSecretBytes}, Good{CKK_SHA256_HMAC, 200}}) {
     const auto key = ImportSecret(given(good.type, good.size));
     ASSERT_TRUE(key) << good.type;
-    EXPECT_EQ(SecretOf(key->secret), Bytes(good.size, 0x4d));
+    EXPECT_EQ(BytesOfVault(key->secret), Bytes(good.size, 0x4d));
     EXPECT_EQ(key->attributes, (AttributeValues{{CKA_VALUE_LEN, UlongBytes(good.size)}}));
   }
   for (const Good& bad :

@@ -38,7 +38,7 @@ struct Mapping {
   std::string name;
   std::string flags;  // VmFlags, with a space before and behind each
 
-  bool IsSecretmem() const { return name.find("secretmem") != std::string::npos; }
+  bool IsSecretmem() const { return name.starts_with("/secretmem"); }
   bool HasFlag(const std::string& flag) const {
     return flags.find(" " + flag + " ") != std::string::npos;
   }
