@@ -15,6 +15,11 @@ struct KeyFamily {
   CkResult<AttributeValues> (*import_public)(const AttributeSource& given) = nullptr;
   CkResult<NewKey> (*import_private)(const AttributeSource& given) = nullptr;
   CkResult<NewKey> (*import_secret)(const AttributeSource& given) = nullptr;
+
+  // Finds the value of a secret attribute inside a key's secret, in a borrow; nothing if it is not
+  // there. Null where the secret is one value.
+  std::optional<std::span<const uint8_t>> (*find_secret)(std::span<const uint8_t> secret,
+                                                         CK_ATTRIBUTE_TYPE type) = nullptr;
 };
 
 // FindKeyFamily returns the family of |key_type|, or null for one that this module does not have.

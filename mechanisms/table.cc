@@ -9,6 +9,9 @@
 #include "mechanisms/key_family.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/montgomery.h"
+#include "mechanisms/rsa_cipher.h"
+#include "mechanisms/rsa_key.h"
+#include "mechanisms/rsa_sign.h"
 #include "mechanisms/secret_key.h"
 
 namespace secretmem {
@@ -26,6 +29,28 @@ constexpr Mechanism Hmac(CK_MECHANISM_TYPE type) {
           .info = {8, kMaxSecretBytes * 8, CKF_SIGN | CKF_VERIFY},
           .sign = SignHmac,
           .verify = VerifyHmac};
+}
+
+constexpr Mechanism RsaSignature(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = {kRsaMinBits, kRsaMaxBits, CKF_SIGN | CKF_VERIFY},
+          .sign = SignRsa,
+          .verify = VerifyRsa};
+}
+
+constexpr Mechanism RsaCipher(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = {kRsaMinBits, kRsaMaxBits, CKF_ENCRYPT | CKF_DECRYPT},
+          .encrypt = EncryptRsa,
+          .decrypt = DecryptRsa};
+}
+
+constexpr Mechanism RsaSignatureAndCipher(CK_MECHANISM_TYPE type) {
+  Mechanism row = RsaCipher(type);
+  row.info.flags |= CKF_SIGN | CKF_VERIFY;
+  row.sign = SignRsa;
+  row.verify = VerifyRsa;
+  return row;
 }
 
 // By family; sorted below.
@@ -54,6 +79,25 @@ constexpr Mechanism kRows[] = {
      .info = {8, kMaxSecretBytes * 8, CKF_GENERATE},
      .generated_type = CKK_GENERIC_SECRET,
      .generate_key = GenerateGenericSecret},
+    // RSA.
+    {.type = CKM_RSA_PKCS_KEY_PAIR_GEN,
+     .info = {kRsaMinNewBits, kRsaMaxBits, CKF_GENERATE_KEY_PAIR},
+     .generated_type = CKK_RSA,
+     .generate_key_pair = GenerateRsa},
+    RsaSignatureAndCipher(CKM_RSA_PKCS),
+    RsaSignatureAndCipher(CKM_RSA_X_509),
+    RsaCipher(CKM_RSA_PKCS_OAEP),
+    RsaSignature(CKM_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA1_RSA_PKCS),
+    RsaSignature(CKM_SHA224_RSA_PKCS),
+    RsaSignature(CKM_SHA256_RSA_PKCS),
+    RsaSignature(CKM_SHA384_RSA_PKCS),
+    RsaSignature(CKM_SHA512_RSA_PKCS),
+    RsaSignature(CKM_SHA1_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA224_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA256_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA384_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA512_RSA_PKCS_PSS),
     // Elliptic curves.
     {.type = CKM_ECDH1_DERIVE, .info = {255, 255, CKF_DERIVE | kCurves}, .derive = DeriveEcdh1},
     {.type = CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
@@ -73,6 +117,10 @@ constexpr KeyFamily kFamilies[] = {
     {.key_type = CKK_EC_MONTGOMERY,
      .import_public = ImportMontgomeryPublic,
      .import_private = ImportMontgomeryPrivate},
+    {.key_type = CKK_RSA,
+     .import_public = ImportRsaPublic,
+     .import_private = ImportRsaPrivate,
+     .find_secret = FindRsaComponent},
 };
 
 // One for every secret key type: `secret_key.cc` tells them apart.

@@ -15,7 +15,10 @@ class PermittedKey {
   static CkResult<PermittedKey> Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE usage,
                                        CK_MECHANISM_TYPE mechanism);
 
-  Key key() const { return {object_->object_class(), object_->key_type(), *object_, vault_}; }
+  Key key() const {
+    return {object_->object_class(), object_->key_type(), *object_, vault_,
+            object_->secret != nullptr ? &object_->secret->cache() : nullptr};
+  }
   const Object& object() const { return *object_; }
 
  private:

@@ -24,6 +24,9 @@ std::atomic<uint64_t> g_generation{0};
 std::atomic<uint8_t*> g_wipe_on_fork{nullptr};
 
 thread_local unsigned t_guards = 0;
+// What the outermost guard restores. The kernel's signal set is one 64-bit word; glibc's sigset_t
+// functions refuse signals 32 and 33.
+thread_local uint64_t t_old_mask = 0;
 uint64_t g_fork_mask;  // the forking thread's mask; only read under the exclusive gate
 
 uint64_t SetSignalMask(uint64_t mask) {
@@ -77,15 +80,36 @@ pthread_once_t g_install_once = PTHREAD_ONCE_INIT;
 }  // namespace
 
 ForkGuard::ForkGuard() {
-  if (t_guards++ > 0) return;
-  old_mask_ = SetSignalMask(~uint64_t{0});
+  if (t_guards > 0) {
+    ++t_guards;
+    return;
+  }
+  t_old_mask = SetSignalMask(~uint64_t{0});
   pthread_rwlock_rdlock(&g_gate);
+  t_guards = 1;
 }
 
 ForkGuard::~ForkGuard() {
   if (--t_guards > 0) return;
   pthread_rwlock_unlock(&g_gate);
-  SetSignalMask(old_mask_);
+  SetSignalMask(t_old_mask);
+}
+
+unsigned HeldForkGuards() { return t_guards; }
+
+ForkPause::ForkPause() : guards_(t_guards), mask_(t_old_mask) {
+  t_guards = 0;
+  pthread_rwlock_unlock(&g_gate);
+  SetSignalMask(mask_);
+}
+
+ForkPause::~ForkPause() {
+  // The handler of a signal may have changed the mask that it returns to.
+  t_old_mask = SetSignalMask(~uint64_t{0});
+  // In a child that came without the handlers the gate is as some other thread had it.
+  if (IsForkedWithoutHandlers()) g_gate = kFreshGate;
+  pthread_rwlock_rdlock(&g_gate);
+  t_guards = guards_;
 }
 
 void AddForkHooks(const ForkHooks& hooks) {
