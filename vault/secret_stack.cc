@@ -194,7 +194,7 @@ void Arrive(void* fake_stack, const void** from_low, size_t* from_size) {
 }
 void Abandon(void* ordinary) {
   // The frames that are jumped over.
-  __asan_handle_no_return();
+  __builtin___asan_handle_no_return();
   secretmem_abandon_stack(ordinary);
 }
 #else

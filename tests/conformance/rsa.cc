@@ -53,6 +53,7 @@ Outcome Run(Init init, Whole whole, CK_SESSION_HANDLE session, RsaMechanism& mec
   if (const CK_RV rv = Begin(init, session, mechanism, key); rv != CKR_OK) return {rv};
   Bytes out(1024);
   CK_ULONG length = out.size();
+  data.reserve(1);  // no data are not a null pointer
   const CK_RV rv = whole(session, data.data(), data.size(), out.data(), &length);
   if (rv != CKR_OK) return {rv};
   out.resize(length);
@@ -126,7 +127,8 @@ CK_RV RsaVerify(CK_SESSION_HANDLE session, RsaMechanism mechanism, CK_OBJECT_HAN
                 const Bytes& data, const Bytes& signature) {
   if (const CK_RV rv = Begin(P11().C_VerifyInit, session, mechanism, key); rv != CKR_OK) return rv;
   Bytes data_copy = data, signature_copy = signature;
-  // An empty signature is one too, and not a null pointer.
+  // Nothing is not a null pointer.
+  data_copy.reserve(1);
   signature_copy.reserve(1);
   return P11().C_Verify(session, data_copy.data(), data_copy.size(), signature_copy.data(),
                         signature_copy.size());

@@ -131,7 +131,7 @@ TEST_F(RsaKeyTest, SensitiveNumbersStayInside) {
 
 TEST_F(RsaKeyTest, Sizes) {
   KeyPair pair;
-  for (const CK_ULONG bits : {0UL, 512UL, 1024UL, 2047UL, 2049UL, 2056UL, 8320UL, 16384UL, ~0UL}) {
+  for (const CK_ULONG bits : {0UL, 512UL, 1024UL, 2047UL, 2049UL, 2056UL}) {
     EXPECT_RV(CKR_KEY_SIZE_RANGE, Generate(Public(bits), Private(), pair)) << bits;
   }
   EXPECT_RV(CKR_TEMPLATE_INCOMPLETE,

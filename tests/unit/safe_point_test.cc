@@ -292,9 +292,17 @@ class Wanted : public AttributeSource {
     return std::span(reinterpret_cast<const uint8_t*>(&bits_), sizeof(bits_));
   }
 
+  explicit Wanted(CK_ULONG bits = 3072) : bits_(bits) {}
+
  private:
-  CK_ULONG bits_ = 3072;
+  CK_ULONG bits_;
 };
+
+TEST(RsaGenerationTest, RefusesSizesThatWouldNeverEnd) {
+  for (const CK_ULONG bits : {CK_ULONG{8320}, CK_ULONG{16384}, CK_ULONG{1} << 32, ~CK_ULONG{127}}) {
+    EXPECT_EQ(GenerateRsa({}, Wanted(bits)).error(), CKR_KEY_SIZE_RANGE);
+  }
+}
 
 // Blocked, the timer's signals would be one at the end.
 TEST_F(SafePointTest, RsaGenerationLetsSignalsThrough) {
