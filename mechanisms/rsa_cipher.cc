@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "mechanisms/boringssl_error.h"
 #include "mechanisms/digest.h"
 #include "mechanisms/rsa_key.h"
 #include "mechanisms/rsa_pkcs1_decrypt.h"
@@ -75,14 +76,14 @@ CK_RV Encrypt(const Scheme& scheme, RSA* rsa, std::span<const uint8_t> in, std::
     return RSA_encrypt(rsa, &written, out.data(), out.size(), in.data(), in.size(),
                        RSA_PKCS1_PADDING)
                ? CKR_OK
-               : CKR_FUNCTION_FAILED;
+               : FailureOr(CKR_FUNCTION_FAILED);
   }
   uint8_t padded[kRsaMaxBytes] = {};
   if (scheme.type == CKM_RSA_PKCS_OAEP) {
     if (!RSA_padding_add_PKCS1_OAEP_mgf1(padded, out.size(), in.data(), in.size(),
                                          scheme.label.data(), scheme.label.size(), scheme.hash,
                                          scheme.mgf)) {
-      return CKR_FUNCTION_FAILED;
+      return FailureOr(CKR_FUNCTION_FAILED);
     }
   } else {
     std::ranges::copy(in, padded + out.size() - in.size());
@@ -90,7 +91,7 @@ CK_RV Encrypt(const Scheme& scheme, RSA* rsa, std::span<const uint8_t> in, std::
   // All that it has left to refuse is a number above the modulus.
   return RSA_encrypt(rsa, &written, out.data(), out.size(), padded, out.size(), RSA_NO_PADDING)
              ? CKR_OK
-             : CKR_DATA_INVALID;
+             : FailureOr(CKR_DATA_INVALID);
 }
 
 bool DecryptOaep(const Scheme& scheme, RSA* rsa, std::span<const uint8_t> in, uint8_t* plain,
@@ -120,7 +121,7 @@ CkResult<size_t> Decrypt(const Scheme& scheme, RsaKey& key, std::span<const uint
                          std::span<uint8_t> out) {
   if (scheme.type == CKM_RSA_PKCS) {
     const auto length = DecryptPkcs1(key, in, out);
-    if (!length) return Refuse(CKR_ENCRYPTED_DATA_INVALID);
+    if (!length) return Refuse(FailureOr(CKR_ENCRYPTED_DATA_INVALID));
     return *length;
   }
   uint8_t plain[kRsaMaxBytes];
@@ -129,7 +130,9 @@ CkResult<size_t> Decrypt(const Scheme& scheme, RsaKey& key, std::span<const uint
                              ? DecryptOaep(scheme, key.rsa.get(), in, plain, &length)
                              : RSA_decrypt(key.rsa.get(), &length, plain, sizeof(plain), in.data(),
                                            in.size(), RSA_NO_PADDING) == 1;
-  if (!decrypted || length > out.size()) return Refuse(CKR_ENCRYPTED_DATA_INVALID);
+  if (!decrypted || length > out.size()) {
+    return Refuse(FailureOr(CKR_ENCRYPTED_DATA_INVALID));
+  }
   std::copy_n(plain, length, out.begin());
   return length;
 }

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstring>
 
+#include "mechanisms/boringssl_error.h"
 #include "mechanisms/rsa_numbers.h"
 #include "mechanisms/secret_key.h"
 
@@ -79,7 +80,7 @@ CkResult<Vault> Marshal(const RSA* rsa) {
   size_t size;
   if (!CBB_init(cbb.get(), 512) || !RSA_marshal_private_key(cbb.get(), rsa) ||
       !CBB_finish(cbb.get(), &der, &size)) {
-    return Refuse(CKR_FUNCTION_FAILED);
+    return Refuse(FailureOr(CKR_FUNCTION_FAILED));
   }
   const bssl::UniquePtr<uint8_t> owner(der);
   return ToCk(Vault::CopyOf({der, size}));
@@ -118,7 +119,7 @@ CkResult<Made> Generate(size_t bits, std::span<const uint8_t> exponent) {
       },
       nullptr);
   if (!RSA_generate_key_ex(rsa.get(), static_cast<int>(bits), e.get(), &callback)) {
-    return Refuse(CKR_FUNCTION_FAILED);
+    return Refuse(FailureOr(CKR_FUNCTION_FAILED));
   }
   SafePoint();
   return Finish(rsa.get());
@@ -223,9 +224,11 @@ CkResult<NewKey> ImportRsaPrivate(const AttributeSource& given) {
       number->reset(BN_bin2bn(value->data(), value->size(), nullptr));
       if (*number == nullptr) return Refuse(CKR_DEVICE_MEMORY);
     }
-    if (!CompleteRsa(numbers)) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+    if (!CompleteRsa(numbers)) return Refuse(FailureOr(CKR_ATTRIBUTE_VALUE_INVALID));
     const auto rsa = numbers.Take();
-    if (rsa == nullptr || !RSA_check_key(rsa.get())) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+    if (rsa == nullptr || !RSA_check_key(rsa.get())) {
+      return Refuse(FailureOr(CKR_ATTRIBUTE_VALUE_INVALID));
+    }
     return Finish(rsa.get());
   }));
   if (!made) return Refuse(made.error());

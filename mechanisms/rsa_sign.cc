@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "mechanisms/boringssl_error.h"
 #include "mechanisms/digest.h"
 #include "mechanisms/rsa_key.h"
 
@@ -123,20 +124,20 @@ CK_RV Signature::SignOnStack(RSA* rsa, std::span<const uint8_t> data,
       return RSA_sign_pss_mgf1(rsa, &written, out.data(), out.size(), data.data(), data.size(),
                                hash_, mgf_, salt_)
                  ? CKR_OK
-                 : CKR_FUNCTION_FAILED;
+                 : FailureOr(CKR_FUNCTION_FAILED);
     case Padding::kPkcs1: {
       if (hash_ == nullptr) {
         return RSA_sign_raw(rsa, &written, out.data(), out.size(), data.data(), data.size(),
                             RSA_PKCS1_PADDING)
                    ? CKR_OK
-                   : CKR_FUNCTION_FAILED;
+                   : FailureOr(CKR_FUNCTION_FAILED);
       }
       unsigned length = 0;
       // The length of a hash fits whatever integer type BoringSSL takes here.
       return RSA_sign(EVP_MD_type(hash_), data.data(), static_cast<unsigned>(data.size()),
                       out.data(), &length, rsa)
                  ? CKR_OK
-                 : CKR_FUNCTION_FAILED;
+                 : FailureOr(CKR_FUNCTION_FAILED);
     }
     case Padding::kNone: {
       uint8_t padded[kRsaMaxBytes] = {};
@@ -144,7 +145,7 @@ CK_RV Signature::SignOnStack(RSA* rsa, std::span<const uint8_t> data,
       // All that it has left to refuse is a number above the modulus.
       return RSA_sign_raw(rsa, &written, out.data(), out.size(), padded, out.size(), RSA_NO_PADDING)
                  ? CKR_OK
-                 : CKR_DATA_INVALID;
+                 : FailureOr(CKR_DATA_INVALID);
     }
   }
   return CKR_GENERAL_ERROR;
@@ -156,20 +157,20 @@ CK_RV Signature::VerifyOnStack(RSA* rsa, std::span<const uint8_t> data,
     return RSA_verify_pss_mgf1(rsa, data.data(), data.size(), hash_, mgf_, salt_, signature.data(),
                                signature.size())
                ? CKR_OK
-               : CKR_SIGNATURE_INVALID;
+               : FailureOr(CKR_SIGNATURE_INVALID);
   }
   if (hash_ != nullptr) {
     return RSA_verify(EVP_MD_type(hash_), data.data(), data.size(), signature.data(),
                       signature.size(), rsa)
                ? CKR_OK
-               : CKR_SIGNATURE_INVALID;
+               : FailureOr(CKR_SIGNATURE_INVALID);
   }
   const bool pkcs1 = scheme_->padding == Padding::kPkcs1;
   uint8_t recovered[kRsaMaxBytes];
   size_t length = 0;
   if (!RSA_verify_raw(rsa, &length, recovered, sizeof(recovered), signature.data(),
                       signature.size(), pkcs1 ? RSA_PKCS1_PADDING : RSA_NO_PADDING)) {
-    return CKR_SIGNATURE_INVALID;
+    return FailureOr(CKR_SIGNATURE_INVALID);
   }
   const std::span<const uint8_t> signed_data(recovered, length);
   if (pkcs1) return std::ranges::equal(signed_data, data) ? CKR_OK : CKR_SIGNATURE_INVALID;
