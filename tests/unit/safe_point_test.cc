@@ -68,6 +68,17 @@ bool VaultsWork() {
   return drawn && read && *read == 5;
 }
 
+// The stack that this thread was started with.
+std::span<const uint64_t> OrdinaryStack() {
+  pthread_attr_t attributes;
+  void* low = nullptr;
+  size_t size = 0;
+  EXPECT_EQ(pthread_getattr_np(pthread_self(), &attributes), 0);
+  EXPECT_EQ(pthread_attr_getstack(&attributes, &low, &size), 0);
+  pthread_attr_destroy(&attributes);
+  return {static_cast<const uint64_t*>(low), size / sizeof(uint64_t)};
+}
+
 int ExitCodeOf(pid_t child) {
   int status = 0;
   if (waitpid(child, &status, 0) != child || !WIFEXITED(status)) return -1;
@@ -91,15 +102,10 @@ TEST_F(SafePointTest, SignalsComeThereAndNowhereElse) {
 }
 
 TEST_F(SafePointTest, HandlersRunOnTheOrdinaryStack) {
-  pthread_attr_t attributes;
-  void* low;
-  size_t size;
-  ASSERT_EQ(pthread_getattr_np(pthread_self(), &attributes), 0);
-  ASSERT_EQ(pthread_attr_getstack(&attributes, &low, &size), 0);
-  pthread_attr_destroy(&attributes);
+  const auto stack = OrdinaryStack();
   const auto is_ordinary = [&] {
-    const auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-    return here - reinterpret_cast<uintptr_t>(low) < size;
+    const auto* here = static_cast<const uint64_t*>(__builtin_frame_address(0));
+    return here >= stack.data() && here < stack.data() + stack.size();
   };
   bool handler = false;
   OnSignal([&] { handler = is_ordinary(); });
@@ -141,16 +147,19 @@ volatile uint64_t g_mark_a = 0x5a17c0de93b1f00d, g_mark_b = 0xc3a5f1e08d2746b9;
 
 // Counts the mark in the handler's frames, the signal's frame with all registers, and what is above
 // it on the same stack.
-int CountMarks() {
+int CountMarks(std::span<const uint64_t> stack) {
   const auto* at = static_cast<const uint64_t*>(__builtin_frame_address(0));
   int found = 0;
-  for (int i = 0; i < 1024; ++i) found += (at[i] ^ g_mark_a) == g_mark_b ? 1 : 0;
+  for (int i = 0; i < 2048 && at < stack.data() + stack.size(); ++i, ++at) {
+    found += (*at ^ g_mark_a) == g_mark_b ? 1 : 0;
+  }
   return found;
 }
 
 TEST_F(SafePointTest, NoRegisterShowsWhatTheBorrowHas) {
+  const auto stack = OrdinaryStack();
   int marks = -1;
-  OnSignal([&] { marks = CountMarks(); });
+  OnSignal([&] { marks = CountMarks(stack); });
   ASSERT_TRUE(OnSecretStack([] {
     pthread_kill(pthread_self(), kSignal);
     MarkRegistersAndPause();
@@ -160,9 +169,8 @@ TEST_F(SafePointTest, NoRegisterShowsWhatTheBorrowHas) {
   MarkRegistersAndPause();
   std::atomic<bool> stop{false};
   const pthread_t self = pthread_self();
-  marks = 0;
   int most = 0;
-  OnSignal([&] { most = std::max(most, CountMarks()); });
+  OnSignal([&] { most = std::max(most, CountMarks(stack)); });
   std::thread sender([&] {
     while (!stop) pthread_kill(self, kSignal);
   });
