@@ -276,6 +276,7 @@ int SafePointTest::BorrowThatForks(pid_t (*fork_now)(), pid_t* child) {
   return kPassed;
 }
 
+#if !defined(__SANITIZE_THREAD__)
 TEST_F(SafePointTest, AHandlerMayForkAndItsChildLivesOn) {
   pid_t child = -1;
   int answer = BorrowThatForks(fork, &child);
@@ -287,6 +288,7 @@ TEST_F(SafePointTest, AHandlerMayForkAndItsChildLivesOn) {
   EXPECT_EQ(ExitCodeOf(child), kPassed);
   EXPECT_TRUE(VaultsWork());
 }
+#endif
 
 TEST_F(SafePointTest, AHandlerMayForkWithoutHandlers) {
   pid_t child = -1;
