@@ -21,6 +21,10 @@ struct KeyFamily {
   // that it contains, CKA_EC_PARAMS say; CKR_WRAPPED_KEY_INVALID if |der| is not such a key.
   CkResult<Vault> (*to_pkcs8)(const Key& key) = nullptr;
   CkResult<NewKey> (*from_pkcs8)(std::span<const uint8_t> der) = nullptr;
+  // Finds the value of a secret attribute inside a key's secret, in a borrow; nothing if it is not
+  // there. Null where the secret is one value.
+  std::optional<std::span<const uint8_t>> (*find_secret)(std::span<const uint8_t> secret,
+                                                         CK_ATTRIBUTE_TYPE type) = nullptr;
 };
 
 // FindKeyFamily returns the family of |key_type|, or null for one that this module does not have.

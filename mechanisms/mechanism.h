@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mechanisms/cryptoki.h"
+#include "mechanisms/key_cache.h"
 #include "mechanisms/operation.h"
 #include "mechanisms/result.h"
 #include "vault/vault.h"
@@ -23,12 +24,13 @@ class AttributeSource {
   virtual std::optional<std::span<const uint8_t>> Get(CK_ATTRIBUTE_TYPE type) const = 0;
 };
 
-// Key is a key as a mechanism sees it. |secret| is null for public keys.
+// Key is a key as a mechanism sees it. |secret| and |cache| are null for public keys.
 struct Key {
   CK_OBJECT_CLASS object_class;
   CK_KEY_TYPE key_type;
   const AttributeSource& attributes;
   const Vault* secret;
+  KeyCache* cache = nullptr;
 };
 
 // AttributeValue is an attribute that the mechanism determines, never a secret one.

@@ -19,6 +19,9 @@
 #include "mechanisms/message.h"
 #include "mechanisms/montgomery.h"
 #include "mechanisms/password.h"
+#include "mechanisms/rsa_cipher.h"
+#include "mechanisms/rsa_key.h"
+#include "mechanisms/rsa_sign.h"
 #include "mechanisms/secret_key.h"
 #include "mechanisms/weierstrass.h"
 
@@ -86,6 +89,28 @@ constexpr Mechanism Ecdsa(CK_MECHANISM_TYPE type) {
           .verify = VerifyEcdsa};
 }
 constexpr CK_FLAGS kMessages = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
+
+constexpr Mechanism RsaSignature(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = {kRsaMinBits, kRsaMaxBits, CKF_SIGN | CKF_VERIFY},
+          .sign = SignRsa,
+          .verify = VerifyRsa};
+}
+
+constexpr Mechanism RsaCipher(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = {kRsaMinBits, kRsaMaxBits, CKF_ENCRYPT | CKF_DECRYPT},
+          .encrypt = EncryptRsa,
+          .decrypt = DecryptRsa};
+}
+
+constexpr Mechanism RsaSignatureAndCipher(CK_MECHANISM_TYPE type) {
+  Mechanism row = RsaCipher(type);
+  row.info.flags |= CKF_SIGN | CKF_VERIFY;
+  row.sign = SignRsa;
+  row.verify = VerifyRsa;
+  return row;
+}
 
 // By family; sorted below.
 constexpr Mechanism kRows[] = {
@@ -184,6 +209,25 @@ constexpr Mechanism kRows[] = {
      .decrypt = DecryptAead,
      .encrypt_messages = EncryptMessages,
      .decrypt_messages = DecryptMessages},
+    // RSA.
+    {.type = CKM_RSA_PKCS_KEY_PAIR_GEN,
+     .info = {kRsaMinNewBits, kRsaMaxBits, CKF_GENERATE_KEY_PAIR},
+     .generated_type = CKK_RSA,
+     .generate_key_pair = GenerateRsa},
+    RsaSignatureAndCipher(CKM_RSA_PKCS),
+    RsaSignatureAndCipher(CKM_RSA_X_509),
+    RsaCipher(CKM_RSA_PKCS_OAEP),
+    RsaSignature(CKM_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA1_RSA_PKCS),
+    RsaSignature(CKM_SHA224_RSA_PKCS),
+    RsaSignature(CKM_SHA256_RSA_PKCS),
+    RsaSignature(CKM_SHA384_RSA_PKCS),
+    RsaSignature(CKM_SHA512_RSA_PKCS),
+    RsaSignature(CKM_SHA1_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA224_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA256_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA384_RSA_PKCS_PSS),
+    RsaSignature(CKM_SHA512_RSA_PKCS_PSS),
     // Elliptic curves.
     {.type = CKM_EC_KEY_PAIR_GEN,
      .info = {224, 521, CKF_GENERATE_KEY_PAIR | kCurves | kPoints},
@@ -237,6 +281,10 @@ constexpr KeyFamily kFamilies[] = {
      .import_private = ImportMontgomeryPrivate,
      .to_pkcs8 = MontgomeryToPkcs8,
      .from_pkcs8 = MontgomeryFromPkcs8},
+    {.key_type = CKK_RSA,
+     .import_public = ImportRsaPublic,
+     .import_private = ImportRsaPrivate,
+     .find_secret = FindRsaComponent},
 };
 
 // One for every secret key type: `secret_key.cc` tells them apart.

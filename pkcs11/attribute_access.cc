@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "mechanisms/check_value.h"
+#include "mechanisms/key_family.h"
 #include "mechanisms/vendor.h"
 #include "pkcs11/attribute_rules.h"
 #include "vault/constant_time.h"
@@ -59,14 +60,29 @@ CK_RV WriteValue(CK_ATTRIBUTE& attribute, std::span<const uint8_t> value) {
   return CKR_OK;
 }
 
+// FindSecret returns the part of |secret| that is the value of |type|, in a borrow.
+std::optional<std::span<const uint8_t>> FindSecret(const Object& object,
+                                                   std::span<const uint8_t> secret,
+                                                   CK_ATTRIBUTE_TYPE type) {
+  const KeyFamily* family = FindKeyFamily(object.key_type());
+  if (family == nullptr || family->find_secret == nullptr) return secret;
+  return family->find_secret(secret, type);
+}
+
 CK_RV WriteSecret(CK_ATTRIBUTE& attribute, const Object& object) {
   const auto vault = object.secret->Open();
   if (!vault) {
     attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
     return vault.error();
   }
-  const auto written = (*vault)->WithSecret(
-      [&](std::span<const uint8_t> value) { return WriteValue(attribute, value); });
+  const auto written = (*vault)->WithSecret([&](std::span<const uint8_t> secret) -> CK_RV {
+    const auto value = FindSecret(object, secret, attribute.type);
+    if (!value) {
+      attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
+      return CKR_ATTRIBUTE_TYPE_INVALID;
+    }
+    return WriteValue(attribute, *value);
+  });
   return written ? *written : RvOf(written.error());
 }
 
@@ -129,11 +145,14 @@ CK_RV ReadOne(const Object& object, CK_ATTRIBUTE& attribute) {
   return WriteValue(attribute, *value);
 }
 
-bool SecretEquals(const Object& object, std::span<const uint8_t> wanted) {
+bool SecretEquals(const Object& object, const TemplateEntry& wanted) {
   const auto vault = object.secret->Open();
   if (!vault) return false;
   return (*vault)
-      ->WithSecret([&](std::span<const uint8_t> value) { return ConstantTimeEqual(value, wanted); })
+      ->WithSecret([&](std::span<const uint8_t> secret) {
+        const auto value = FindSecret(object, secret, wanted.type);
+        return value && ConstantTimeEqual(*value, wanted.value);
+      })
       .value_or(false);
 }
 
@@ -162,7 +181,7 @@ bool Matches(const Object& object, const TemplateReader& wanted) {
       case ReadAccess::kSensitive:
         return false;
       case ReadAccess::kSecret:
-        return SecretEquals(object, entry.value);
+        return SecretEquals(object, entry);
       case ReadAccess::kStored:
       case ReadAccess::kUnknown:
         break;

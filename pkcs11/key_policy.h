@@ -18,7 +18,10 @@ class PermittedKey {
   // PermitBeside does the same, but for the flag, for a key that a mechanism's parameter names.
   static CkResult<PermittedKey> PermitBeside(ObjectPtr object, CK_MECHANISM_TYPE mechanism);
 
-  Key key() const { return {object_->object_class(), object_->key_type(), *object_, vault_}; }
+  Key key() const {
+    return {object_->object_class(), object_->key_type(), *object_, vault_,
+            object_->secret != nullptr ? &object_->secret->cache() : nullptr};
+  }
   const Object& object() const { return *object_; }
 
  private:

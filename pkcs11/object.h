@@ -28,12 +28,16 @@ class KeySecret {
   // do not verify; a vault's failures. No lock is held while it unseals.
   CkResult<const Vault*> Open();
 
+  // cache is where mechanisms keep what they make of the key.
+  KeyCache& cache() { return cache_; }
+
  private:
   std::mutex mutex_;
   std::optional<const Vault> vault_;  // once there it stays; under |mutex_|
   std::vector<uint8_t> sealed_;
   std::vector<uint8_t> associated_;
   std::shared_ptr<const Vault> sealing_key_;
+  KeyCache cache_;
 };
 
 // Object is one PKCS#11 object. Once it is in a table it never changes: C_SetAttributeValue puts

@@ -28,6 +28,11 @@ std::atomic<uint64_t> g_generation{0};
 std::atomic<uint8_t*> g_wipe_on_fork{nullptr};
 
 thread_local unsigned t_guards = 0;
+// What the outermost guard restores. The kernel's signal set is one 64-bit word; glibc's sigset_t
+// functions refuse signals 32 and 33.
+thread_local uint64_t t_old_mask = 0;
+thread_local int t_old_cancel_state = 0;
+thread_local bool t_holds_gate = false;
 // Between a fork's prepare handler and the others, which run on the same thread.
 thread_local uint64_t t_fork_mask = 0;
 thread_local bool t_prepared = false;
@@ -36,6 +41,22 @@ uint64_t SetSignalMask(uint64_t mask) {
   uint64_t old = 0;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &old, sizeof(mask));
   return old;
+}
+
+// Signals may be delivered, and their handlers use the gate themselves, until the one is blocked
+// and once the other is not: what this thread remembers is written after and read before.
+void EnterGate() {
+  const uint64_t mask = SetSignalMask(~uint64_t{0});
+  t_old_mask = mask;
+  // In a child that came without the handlers the gate is as some other thread had it.
+  t_holds_gate = !IsForkedWithoutHandlers();
+  if (t_holds_gate) pthread_rwlock_rdlock(&g_gate);
+}
+
+void LeaveGate() {
+  const uint64_t mask = t_old_mask;
+  if (t_holds_gate) pthread_rwlock_unlock(&g_gate);
+  SetSignalMask(mask);
 }
 
 void Prepare() {
@@ -94,19 +115,35 @@ pthread_once_t g_install_once = PTHREAD_ONCE_INIT;
 }  // namespace
 
 ForkGuard::ForkGuard() {
-  if (t_guards++ > 0) return;
+  if (t_guards > 0) {
+    ++t_guards;
+    return;
+  }
   // Cancellation unwinds the stack, and would end the process where that is a secret one.
-  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old_cancel_state_);
-  old_mask_ = SetSignalMask(~uint64_t{0});
-  holds_gate_ = !IsForkedWithoutHandlers();
-  if (holds_gate_) pthread_rwlock_rdlock(&g_gate);
+  int cancel_state = 0;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+  EnterGate();
+  t_old_cancel_state = cancel_state;
+  t_guards = 1;
 }
 
 ForkGuard::~ForkGuard() {
   if (--t_guards > 0) return;
-  if (holds_gate_) pthread_rwlock_unlock(&g_gate);
-  SetSignalMask(old_mask_);
-  pthread_setcancelstate(old_cancel_state_, nullptr);
+  LeaveGate();
+  pthread_setcancelstate(t_old_cancel_state, nullptr);
+}
+
+unsigned HeldForkGuards() { return t_guards; }
+
+ForkPause::ForkPause() : guards_(t_guards), cancel_state_(t_old_cancel_state) {
+  t_guards = 0;
+  LeaveGate();
+}
+
+ForkPause::~ForkPause() {
+  EnterGate();
+  t_old_cancel_state = cancel_state_;
+  t_guards = guards_;
 }
 
 void AddForkHooks(const ForkHooks& hooks) {

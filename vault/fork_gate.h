@@ -20,12 +20,24 @@ class ForkGuard {
   ~ForkGuard();
   ForkGuard(const ForkGuard&) = delete;
   ForkGuard& operator=(const ForkGuard&) = delete;
+};
+
+// HeldForkGuards counts this thread's ForkGuards.
+unsigned HeldForkGuards();
+
+// ForkPause lets go of the gate and unblocks signals between its construction and its end, whoever
+// of this thread's guards are held. Signals that wait are delivered, forks that wait go first. It
+// may be in a child of fork that it ends: a signal's handler can fork.
+class ForkPause {
+ public:
+  ForkPause();
+  ~ForkPause();
+  ForkPause(const ForkPause&) = delete;
+  ForkPause& operator=(const ForkPause&) = delete;
 
  private:
-  // The kernel's signal set is one 64-bit word; glibc's sigset_t functions refuse signals 32, 33.
-  uint64_t old_mask_ = 0;
-  int old_cancel_state_ = 0;
-  bool holds_gate_ = false;
+  unsigned guards_;
+  int cancel_state_;
 };
 
 // ForkHooks are called around fork(2) while nobody holds the gate: |prepare| in the parent before,

@@ -144,7 +144,19 @@ StackPool& PoolOf(internal::StackDepth depth) {
 constexpr internal::StackDepth kDepths[] = {internal::StackDepth::kShallow,
                                             internal::StackDepth::kDeep};
 
-thread_local bool t_on_secret_stack = false;
+// Run is one borrow, from outside: where its two stacks are. On the ordinary stack.
+struct Run {
+  Stack* stack;
+  bool has_safe_points;
+  void* ordinary = nullptr;
+  // AddressSanitizer's view of the ordinary stack.
+  void* fake_stack = nullptr;
+  const void* ordinary_low = nullptr;
+  size_t ordinary_size = 0;
+};
+
+// The borrow that this thread is in.
+thread_local Run* t_run = nullptr;
 // BoringSSL's state of this thread is made, in the library heap.
 thread_local bool t_thread_warm = false;
 std::atomic<bool> g_library_warm{false};
@@ -179,30 +191,63 @@ void FindUsed(void* argument) {
   used.first = i * sizeof(Vector);
 }
 
-void CallOn(Stack* stack, void (*function)(void*), void* argument) {
+// The switches below announce themselves to AddressSanitizer. To ThreadSanitizer they are calls
+// like any other: it keeps its own stack of calls.
 #if defined(__SANITIZE_ADDRESS__)
-  struct Fiber {
+void Leave(void** fake_stack, const void* low, size_t size) {
+  __sanitizer_start_switch_fiber(fake_stack, low, size);
+}
+void Arrive(void* fake_stack, const void** from_low, size_t* from_size) {
+  __sanitizer_finish_switch_fiber(fake_stack, from_low, from_size);
+}
+void Abandon(void* ordinary) {
+  // The frames that are jumped over.
+  __builtin___asan_handle_no_return();
+  secretmem_abandon_stack(ordinary);
+}
+#else
+void Leave(void**, const void*, size_t) {}
+void Arrive(void*, const void**, size_t*) {}
+void Abandon(void* ordinary) { secretmem_abandon_stack(ordinary); }
+#endif
+
+// CallOn returns false if the call was abandoned.
+bool CallOn(Run& run, void (*function)(void*), void* argument) {
+  struct Begin {
+    Run& run;
     void (*function)(void*);
     void* argument;
-    const void* caller_low;
-    size_t caller_size;
-  } fiber{function, argument, nullptr, 0};
-  void* fake_stack = nullptr;
-  __sanitizer_start_switch_fiber(&fake_stack, stack->low, stack->bytes);
-  secretmem_call_on_stack(
-      stack->low + stack->bytes,
-      [](void* its) {
-        auto* self = static_cast<Fiber*>(its);
-        __sanitizer_finish_switch_fiber(nullptr, &self->caller_low, &self->caller_size);
-        self->function(self->argument);
-        __sanitizer_start_switch_fiber(nullptr, self->caller_low, self->caller_size);
-      },
-      &fiber, g_vectors);
-  __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
-#else
-  // To ThreadSanitizer this is a call like any other: it keeps its own stack of calls.
-  secretmem_call_on_stack(stack->low + stack->bytes, function, argument, g_vectors);
-#endif
+  } begin{run, function, argument};
+  const auto enter = [](void* its) {
+    const auto& self = *static_cast<Begin*>(its);
+    Arrive(nullptr, &self.run.ordinary_low, &self.run.ordinary_size);
+    self.function(self.argument);
+    Leave(nullptr, self.run.ordinary_low, self.run.ordinary_size);
+  };
+  Leave(&run.fake_stack, run.stack->low, run.stack->bytes);
+  if (secretmem_call_on_stack(run.stack->low + run.stack->bytes, enter, &begin, g_vectors,
+                              &run.ordinary) != 0) {
+    return false;
+  }
+  Arrive(run.fake_stack, nullptr, nullptr);
+  return true;
+}
+
+// Outside is what happens on the ordinary stack at a safe point.
+void Outside(void* argument) {
+  Run& run = *static_cast<Run*>(argument);
+  Arrive(run.fake_stack, nullptr, nullptr);
+  const uint64_t generation = ForkGeneration();
+  // Handlers find the thread as if it were in no borrow.
+  WorkHeap().Close();
+  KeyHeap().Close();
+  t_run = nullptr;
+  { const ForkPause pause; }
+  if (generation != ForkGeneration() || IsForkedWithoutHandlers()) Abandon(run.ordinary);
+  t_run = &run;
+  KeyHeap().Open();
+  WorkHeap().Open();
+  Leave(&run.fake_stack, run.stack->low, run.stack->bytes);
 }
 
 // Clear wipes what the call has written.
@@ -210,7 +255,8 @@ void Clear(Stack* stack) {
   UsedPart used{stack};
   // On the secret stack once more: the search brings its words into registers, which the way back
   // clears.
-  CallOn(stack, FindUsed, &used);
+  Run run{.stack = stack, .has_safe_points = false};
+  CallOn(run, FindUsed, &used);
   Wipe(stack->low + used.first, stack->bytes - used.first);
 }
 
@@ -293,12 +339,22 @@ void TrimVault() {
   KeyHeap().Trim();
 }
 
+void SafePoint() {
+  Run* run = t_run;
+  if (run == nullptr || !run->has_safe_points || HeldForkGuards() != 1) return;
+  void* fake_stack = nullptr;
+  Leave(&fake_stack, run->ordinary_low, run->ordinary_size);
+  secretmem_call_outside(run->ordinary, Outside, run, g_vectors);
+  Arrive(fake_stack, nullptr, nullptr);
+}
+
 namespace internal {
 
-bool OnThisStackAlready() { return t_on_secret_stack; }
+bool OnThisStackAlready() { return t_run != nullptr; }
 
 VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), void* argument) {
   const ForkGuard guard;
+  const bool outermost = HeldForkGuards() == 1;
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) {
     return std::unexpected(VaultError{VaultErrc::kForked});
   }
@@ -310,13 +366,16 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   auto stack = pool.Take();
   if (!stack) return std::unexpected(stack.error());
   Call call{function, argument};
-  t_on_secret_stack = true;
+  Run run{.stack = *stack, .has_safe_points = outermost};
+  t_run = &run;
   KeyHeap().Open();
   WorkHeap().Open();
-  CallOn(*stack, Enter, &call);
+  const bool finished = CallOn(run, Enter, &call);
+  t_run = nullptr;
+  // Where it was abandoned there are no stack and no heaps of it any more.
+  if (!finished) return std::unexpected(VaultError{VaultErrc::kForked});
   WorkHeap().Close();
   KeyHeap().Close();
-  t_on_secret_stack = false;
   Clear(*stack);
   pool.Put(*stack);
   return {};

@@ -43,6 +43,20 @@ auto OnSecretStack(F&& f);
 template <class F>
 auto OnShallowStack(F&& f);
 
+// SafePoint, called in a borrow that takes long, lets signals and forks through: for a moment the
+// thread is on its ordinary stack, registers cleared, the fork gate open, signals as the caller of
+// the borrow has them. A computation calls it every few milliseconds where it holds no lock, of
+// BoringSSL's neither, and nothing that another thread or a signal's handler could need.
+// What handlers do meanwhile may include borrows of their own.
+//
+// A handler may fork. In such a child the computation cannot go on, as its memory is not there:
+// SafePoint does not return, and the borrow ends with kForked. Destructors of objects on the secret
+// stack do not run. A handler must not leave by a jump.
+//
+// Nothing happens where the gate was held before the borrow began, or is held again inside, or
+// outside of borrows.
+void SafePoint();
+
 namespace internal {
 
 enum class StackDepth : uint8_t { kShallow, kDeep };
@@ -51,6 +65,7 @@ enum class StackDepth : uint8_t { kShallow, kDeep };
 bool OnThisStackAlready();
 
 // RunOnSecretStack is the part of OnSecretStack that needs no type. |function| must not throw.
+// kForked, in the middle of |function|, in a child that was forked at a safe point.
 VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), void* argument);
 
 template <class T>

@@ -23,6 +23,8 @@ class Fields {
   // Take returns a member, which must exist.
   const json& Take(const std::string& name);
   std::string Text(const std::string& name);
+  // Optional consumes a member whose contents do not matter, if it is there.
+  void Optional(const std::string& name) { used_.insert(name); }
   Bytes Hex(const std::string& name) { return FromHex(Text(name)); }
 
  private:

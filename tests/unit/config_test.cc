@@ -143,8 +143,7 @@ TEST(ParseConfigTest, WhatIsNoTomlIsAnErrorWithItsLine) {
 }
 
 TEST(ParseConfigTest, TheShippedFileIsTheDefaultsInWordsToo) {
-  const std::filesystem::path root = std::filesystem::path(__FILE__).parent_path() / "../..";
-  const std::string shipped = ReadFile(root / "conf/config.toml");
+  const std::string shipped = ReadFile(SECRETMEM_SOURCE_DIR "/conf/config.toml");
   ASSERT_NE(shipped, "");
   Config expected;
   expected.source = "f";

@@ -420,7 +420,8 @@ TEST_F(RegisterTest, SwitchClearsThem) {
   alignas(64) static uint8_t stack[1 << 16];
   for (int level = 0; level <= Level(); ++level) {
     g_captured = {};
-    secretmem_call_on_stack(stack + sizeof(stack), LoadAll, nullptr, level);
+    void* ordinary = nullptr;
+    secretmem_call_on_stack(stack + sizeof(stack), LoadAll, nullptr, level, &ordinary);
     Capture();
     if (level == Level()) {
       EXPECT_EQ(g_captured.CountPattern(), 0) << level;

@@ -1,0 +1,123 @@
+// Implicit rejection of PKCS#1 v1.5 paddings: the test vectors of draft-irtf-cfrg-rsa-guidance for
+// a key of 2,049 bits, which OpenSSL 3.2 has, too.
+#include <string>
+
+#include "tests/conformance/fixtures.h"
+#include "tests/conformance/rsa.h"
+
+namespace secretmem::conformance {
+namespace {
+
+constexpr char kKey[] =
+    "308204a5020100028201010155f889556a1775f1c7a7786a50b18bc28c9e986ede5667cab39b84124e90eba7"
+    "5c1db083ac3e443bba94dc23560f75e3a81693a2a43bdc7426d8c4eafe68c85de0fe757f6e49bb9ed447e602"
+    "430800dbb04ceb22e7fa57a18d338fb66026cdb467e70cc040e7d367ef403c7bf1e3df624650094631f21eaf"
+    "d2fb5bc915ff04379acd1112f732c0b46607c178d38a20f52eda509f2f9c0405d51069e80ccf941554d04704"
+    "67505c3cf541ea0897dfc9f400cecb298ffc753372d9f6933af174cc40ed96d467031733b97f8cddd3f92bc3"
+    "a03ea8576c417f24007b5e4f7501105b544de9fadcdffadf98dfb4bb05b8199f3f85acfd91f7a9a094b9a383"
+    "f50490970203010001028201010119c2b3f50a7ad6152679d7ff510958ac2d8ca6f0028592f332d55a167361"
+    "78a8e67f17e705ce300e3e87547251006013f974d0a3db49ef344ca5a26a34c0450704d0e422e0ce23a69425"
+    "c15fefb6f26e106eeff64cc8b9d7442e4da4e8c85008eaeb365859a2294fa3937bc26be56332e7d81e2c160e"
+    "f635cc528aa7be55e633a723dbc1e16ba29e52b29aef2f9e5654fdc0666bb0fc254acbe80e63874f0f5f0207"
+    "82e3c9dcfc2520d0c9c4a7b634e4503fbb493e1aafeeb3f88bd7a13398725dae6fe399e775cd5d4cf09fc838"
+    "347c4c98dab1a4883cce620513615afaa10a63368e6d7b79df4166ab162739ef515a4402ee1e0601c5a55bc7"
+    "1df0e30edf810281810188f69360f01e18d9a2de295253d252c31e4476cea5ff7bf8413df7fde356523cdc97"
+    "6805f84fc0ddec770df06ced065c811348754b346af169756877fd3b3d568682c8787d0b314ef6ac67d65e81"
+    "33398b62a083c0f8765c5ad40d5a81f9bbdce2527ed7e95008cb1029cb4cabd1f9e9bedfc286c96552255da7"
+    "eab192178ef702818100dec7cf11dade83a4c43d2f80197f21fd5d46fd57b431f44fe81a1de37f6a091ffc04"
+    "64ed971dc8508835ade6cc5f566f3965613a8b36798c92e6e23f52ef907e9567e341bebc5337189625fbbeab"
+    "1f3b7b3f92ffb2681e6ef5a784a8c2d78f7c2d89aaaa24d2cedbd06681cfe65c36c7bfa3c5ba135162222ef5"
+    "c2e914c9836102818012093f3a73caedd90f60a304e45402f871ab32c8c955b09af463a3be4370f2d5584a9a"
+    "bbab69fdb031ea44f984065d0461e840ab218886600e3715546c8b0b85ad26d38cb4308f52d07f99447d91f0"
+    "87f39dd34038db2e938e97ad053a71fbed6775e1dc8718e54e6caf7e65467d9cbaddc7e765c8589e2c98dfdc"
+    "25ca4eca81028181008cce613479cf9608f7f76c245cf91bb495d61e9de648849054b4dd1b4316f3f981420d"
+    "c09578bf7916fe4691cfae9a64e6340b8603234523f25d77b66a66fc3ee593a9f18dea5df63ed5f7dfeb9d20"
+    "ba69a5bef559ffb0ec94db725f6ff6eabba3d49547c0ca74f03e01ec1e490d139aa0a7947b8d662cce4a3c0f"
+    "1b5e86174102818100f9959b34c4bca8ce4888781b31b1e9b5d8adf5d0d3e3ed545e8367d3f8545ba64432b8"
+    "873035ef881c2bcde00d1809f92c40d87837b5c4f9acf48b36b8dc53a59561a456523402d1e8fa3af300e54c"
+    "91b63e6cee06fe6de666f3929582a03e1f454e7789fb0781a4d6fbb526ef881621fd1eacd21466e4cdd98aed"
+    "10f4e76f79";
+
+struct RejectionVector {
+  const char* what;
+  const char* ciphertext;
+  const char* message;
+};
+
+constexpr RejectionVector kVectors[] = {
+    {"A length that the third last candidate says.",
+     "00b26f6404b82649629f2704494282443776929122e279a9cf30b0c6fe8122a0a9042870d97cc8ef65490fe"
+     "58f031eb2442352191f5fbc311026b5147d32df914599f38b825ebb824af0d63f2d541a245c5775d1c4b786"
+     "30e4996cc5fe413d38455a776cf4edcc0aa7fccb31c584d60502ed2b77398f536e137ff7ba6430e9258e21c"
+     "2db5b82f5380f566876110ac4c759178900fbad7ab70ea07b1daf7a1639cbb4196543a6cbe8271f35dddb81"
+     "20304f6eef83059e1c5c5678710f904a6d760c4d1d8ad076be17904b9e69910040b47914a0176fb7eea0c06"
+     "444a6c4b86d674d19a556a1de5490373cb01ce31bbd15a5633362d3d2cd7d4af1b4c5121288b894",
+     "42"},
+    {"A right padding.",
+     "013300edbf0bb3571e59889f7ed76970bf6d57e1c89bbb6d1c3991d9df8e65ed54b556d928da7d768facb39"
+     "5bbcc81e9f8573b45cf8195dbd85d83a59281cddf4163aec11b53b4140053e3bd109f787a7c3cec31d535af"
+     "1f50e0598d85d96d91ea01913d07097d25af99c67464ebf2bb396fb28a9233e56f31f7e105d71a23e9ef3b7"
+     "36d1e80e713d1691713df97334779552fc94b40dd733c7251bc522b673d3ec9354af3dd4ad44fa71c066221"
+     "3a57ada1d75149697d0eb55c053aaed5ffd0b815832f454179519d3736fb4faf808416071db0d0f801aca85"
+     "48311ee708c131f4be658b15f6b54256872c2903ac708bd43b017b073b5707bc84c2cd9da70e967",
+     "6c6f72656d20697073756d"},
+    {"A right padding, a ciphertext with zeros in front.",
+     "0000f36da3b72d8ff6ded74e7efd08c01908f3f5f0de7b55eab92b5f875190809c39d4162e1e6649618f854"
+     "fd84aeab03970d16bb814e999852c06de38d82b95c0f32e2a7b5714021fe303389be9c0eac24c90a6b7210f"
+     "929d390fabf903d44e04110bb7a7fd6c383c275804721efa6d7c93aa64c0bb2b18d97c5220a846c66a4895a"
+     "e52adddbe2a9996825e013585adcec4b32ba61d782737bd343e5fabd68e8a95b8b1340318559860792dd70d"
+     "ffbe05a1052b54cbfb48cfa7bb3c19cea52076bddac5c25ee276f153a610f6d06ed696d192d8ae4507ffae4"
+     "e5bdda10a625d6b67f32f7cffcd48dee2431fe66f6105f9d17e611cdcc674868e81692a360f4052",
+     "6c6f72656d20697073756d"},
+    {"No padding at all.",
+     "00f910200830fc8fff478e99e145f1474b312e2512d0f90b8cef77f8001d09861688c156d1cbaf8a8957f7e"
+     "bf35f724466952d0524cad48aad4fba1e45ce8ea27e8f3ba44131b7831b62d60c0762661f4c1d1a88cd0626"
+     "3a259abf1ba9e6b0b172069afb86a7e88387726f8ab3adb30bfd6b3f6be6d85d5dfd044e7ef052395474a9c"
+     "bb1c3667a92780b43a22693015af6c513041bdaf87d43b24ddd244e791eeaea1066e1f4917117b3a468e22e"
+     "0f7358852bb981248de4d720add2d15dccba6280355935b67c96f9dcb6c419cc38ab9f6fba2d649ef2066e0"
+     "c34c9f788ae49babd9025fa85b21113e56ce4f43aa134c512b030dd7ac7ce82e76f0be9ce09ebca",
+     "1189b6f5498fd6df532b00"},
+    {"A wrong first byte.",
+     "002c9ddc36ba4cf0038692b2d3a1c61a4bb3786a97ce2e46a3ba74d03158aeef456ce0f4db04dda3fe06226"
+     "8a1711250a18c69778a6280d88e133a16254e1f0e30ce8dac9b57d2e39a2f7d7be3ee4e08aec2fdbe8dadad"
+     "7fdbf442a29a8fb40857407bf6be35596b8eefb5c2b3f58b894452c2dc54a6123a1a38d642e23751746597e"
+     "08d71ac92704adc17803b19e131b4d1927881f43b0200e6f95658f559f912c889b4cd51862784364896cd6e"
+     "8618f485a992f82997ad6a0917e32ae5872eaf850092b2d6c782ad35f487b79682333c1750c685d7d32ab3e"
+     "1538f31dcaa5e7d5d2825875242c83947308dcf63ba4bfff20334c9c140c837dbdbae7a8dee72ff",
+     "f6d0f5b78082fe61c04674"},
+    {"A wrong second byte.",
+     "00c5d77826c1ab7a34d6390f9d342d5dbe848942e2618287952ba0350d7de6726112e9cebc391a0fae1839e"
+     "2bf168229e3e0d71d4161801509f1f28f6e1487ca52df05c466b6b0a6fbbe57a3268a970610ec0beac39ec0"
+     "fa67babce1ef2a86bf77466dc127d7d0d2962c20e66593126f276863cd38dc6351428f884c1384f67cad0a0"
+     "ffdbc2af16711fb68dc559b96b37b4f04cd133ffc7d79c43c42ca4948fa895b9daeb853150c8a5169849b73"
+     "0cc77d68b0217d6c0e3dbf38d751a1998186633418367e7576530566c23d6d4e0da9b038d0bb5169ce40133"
+     "ea076472d055001f0135645940fd08ea44269af2604c8b1ba225053d6db9ab43577689401bdc0f3",
+     "1ab287fcef3ff17067914d"},
+};
+
+class RsaRejectionTest : public UserTest {};
+
+TEST_F(RsaRejectionTest, Vectors) {
+  const CK_OBJECT_HANDLE key = Create(session_, RsaPrivateKey(RsaNumbersOf(FromHex(kKey))));
+  for (const RejectionVector& vector : kVectors) {
+    EXPECT_EQ(RsaDecrypt(session_, {CKM_RSA_PKCS}, key, FromHex(vector.ciphertext)),
+              (Outcome{CKR_OK, FromHex(vector.message)}))
+        << vector.what;
+  }
+}
+
+// Another key rejects into another message.
+TEST_F(RsaRejectionTest, DependsOnKeyAndCiphertext) {
+  const RsaNumbers numbers = RsaNumbersOf(FromHex(kKey));
+  const CK_OBJECT_HANDLE key = Create(session_, RsaPrivateKey(numbers));
+  Bytes ciphertext = FromHex(kVectors[3].ciphertext);
+  const Outcome first = RsaDecrypt(session_, {CKM_RSA_PKCS}, key, ciphertext);
+  ciphertext.back() ^= 1;
+  const Outcome second = RsaDecrypt(session_, {CKM_RSA_PKCS}, key, ciphertext);
+  EXPECT_EQ(first.rv, CKR_OK);
+  EXPECT_EQ(second.rv, CKR_OK);
+  EXPECT_NE(first, second);
+}
+
+}  // namespace
+}  // namespace secretmem::conformance
