@@ -36,6 +36,7 @@ SECRET = (8, 524288)  # bits
 NONE = (0, 0)
 X25519 = (255, 255)
 EC = (224, 521)
+RSA = (1024, 8192)
 AES = (16, 32)  # bytes
 CHACHA = (32, 32)
 MESSAGES = " ".join(OTHER_FLAGS)
@@ -61,6 +62,21 @@ def hashes():
 # Number, the specification's name, key sizes, flags.
 TABLE = [
     *hashes(),
+    (0x000, "CKM_RSA_PKCS_KEY_PAIR_GEN", (2048, 8192), "generate_key_pair"),
+    (0x001, "CKM_RSA_PKCS", RSA, "encrypt decrypt sign verify"),
+    (0x003, "CKM_RSA_X_509", RSA, "encrypt decrypt sign verify"),
+    (0x006, "CKM_SHA1_RSA_PKCS", RSA, "sign verify"),
+    (0x009, "CKM_RSA_PKCS_OAEP", RSA, "encrypt decrypt"),
+    (0x00D, "CKM_RSA_PKCS_PSS", RSA, "sign verify"),
+    (0x00E, "CKM_SHA1_RSA_PKCS_PSS", RSA, "sign verify"),
+    (0x040, "CKM_SHA256_RSA_PKCS", RSA, "sign verify"),
+    (0x041, "CKM_SHA384_RSA_PKCS", RSA, "sign verify"),
+    (0x042, "CKM_SHA512_RSA_PKCS", RSA, "sign verify"),
+    (0x043, "CKM_SHA256_RSA_PKCS_PSS", RSA, "sign verify"),
+    (0x044, "CKM_SHA384_RSA_PKCS_PSS", RSA, "sign verify"),
+    (0x045, "CKM_SHA512_RSA_PKCS_PSS", RSA, "sign verify"),
+    (0x046, "CKM_SHA224_RSA_PKCS", RSA, "sign verify"),
+    (0x047, "CKM_SHA224_RSA_PKCS_PSS", RSA, "sign verify"),
     (0x04F, "CKM_SHA512_256_KEY_DERIVATION", SECRET, "derive"),
     (0x350, "CKM_GENERIC_SECRET_KEY_GEN", SECRET, "generate"),
     (0x360, "CKM_CONCATENATE_BASE_AND_KEY", SECRET, "derive"),
