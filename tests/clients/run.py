@@ -19,6 +19,7 @@ import tempfile
 import unittest
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+RECIPES = os.path.join(HERE, "..", "..", "docs", "clients")
 MEMORY_LOCK_LIMIT = 8 << 20  # bytes; what Linux 5.16 and later give every user
 
 
@@ -58,6 +59,7 @@ def run_as_ordinary_user(module, names):
         tests = os.path.join(stage, "tests")
         shutil.copytree(HERE, tests, ignore=shutil.ignore_patterns("__pycache__"))
         staged = shutil.copy(module, stage)
+        recipes = shutil.copytree(RECIPES, os.path.join(stage, "recipes"))
         scratch = os.path.join(stage, "scratch")
         os.mkdir(scratch)
         for path, folders, files in os.walk(stage):
@@ -72,6 +74,7 @@ def run_as_ordinary_user(module, names):
             try:
                 become_ordinary()
                 os.environ["TMPDIR"] = scratch
+                os.environ["SECRETMEM_TEST_RECIPES"] = recipes
                 os.chdir(scratch)
                 passed = run_tests(tests, staged, names)
             finally:
