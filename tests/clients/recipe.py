@@ -29,11 +29,11 @@ def scripts(page):
     with open(os.path.join(PAGES, page + ".md"), encoding="utf-8") as f:
         text = f.read()
     found = {}
-    for section in re.split(r"^#+ ", text, flags=re.M)[1:]:
-        title, body = section.split("\n", 1)
-        blocks = re.findall(r"^```sh\n(.*?)^```$", body, re.M | re.S)
-        if blocks:
-            found[title] = "".join(blocks)
+    for heading, block in re.findall(r"^#+ ([^\n]+)$|^```sh\n(.*?)^```$", text, re.M | re.S):
+        if heading:
+            title = heading
+        else:
+            found[title] = found.get(title, "") + block
     return found
 
 
@@ -65,11 +65,23 @@ class RecipeTest(ClientTest):
         return ["bash", "-euo", "pipefail", "-c", found[title]]
 
     def follow(self, title, page=None, **kwargs):
-        """Runs the commands under a heading and returns their Answer (see run_program)."""
-        return self.run_program(*self.script(title, page), **kwargs)
+        """Runs the commands under a heading and returns their Answer (see run_program).
 
-    def serve(self, title, page=None, port=None):
-        """Starts the server that is under a heading and waits until it listens on the port.
+        What they export is in the environment of those that follow.
+        """
+        exported = self.path("exported")
+        script = self.script(title, page)
+        script[-1] += f"env --null >'{exported}'\n"
+        answer = self.run_program(*script, **kwargs)
+        if answer.status == 0:
+            with open(exported, encoding="utf-8") as f:
+                self.env = dict(line.split("=", 1) for line in f.read().split("\0")[:-1])
+        return answer
+
+    def serve(self, title, page=None, ready=None):
+        """Starts the server that is under a heading and waits until it listens on its port.
+
+        Or until ready() is true.
 
         Returns its process, whose output is in its `log`. It is ended with the test.
         """
@@ -86,7 +98,14 @@ class RecipeTest(ClientTest):
             )
         server.log = log
         self.addCleanup(self.stop, server)
-        self.wait_for_port(port or self.port, server)
+
+        def is_ready():
+            status = server.poll()
+            if status is not None:
+                self.fail(f"{Answer(server.args, status, self.log_of(server), '')}")
+            return ready() if ready else is_listening(self.port)
+
+        self.wait_for(is_ready, f"the server under '{title}'")
         return server
 
     def stop(self, server):
@@ -111,15 +130,6 @@ class RecipeTest(ClientTest):
             self.assertLess(time.monotonic(), end, f"waited in vain for {what}")
             time.sleep(0.01)
         return result
-
-    def wait_for_port(self, port, server):
-        def listening():
-            status = server.poll()
-            if status is not None:
-                self.fail(f"{Answer(server.args, status, self.log_of(server), '')}")
-            return is_listening(port)
-
-        self.wait_for(listening, f"a server on port {port}")
 
     def software_ec_key(self, name="peer"):
         """Makes a P-256 key outside the token: NAME.pem, and NAME.pub with its public half."""

@@ -4,34 +4,25 @@ import unittest
 
 from recipe import RecipeTest
 
-ENGINE = "/usr/lib/*/engines-3/pkcs11.so"
 ENGINE_SET = 'Engine "pkcs11" set.\n'
 MESSAGE = b"a message\n"
 
 
 class OpenSslTest(RecipeTest):
-    """The recipe's beginning: configuration and keys."""
+    """A recipe that goes through OpenSSL's engine: it is configured, and there are two keys."""
 
-    PAGE = "openssl"
-    PROGRAMS = {ENGINE: "libengine-pkcs11-openssl"}
+    PROGRAMS = {"/usr/lib/*/engines-3/pkcs11.so": "libengine-pkcs11-openssl"}
 
     def setUp(self):
         super().setUp()
-        openssl_scene(self)
+        self.follow("Configuration", page="openssl")
+        self.follow("Keys", page="openssl")
         self.write("message.txt", MESSAGE)
 
 
-def openssl_scene(test):
-    """Configures OpenSSL and makes its two keys, for any recipe that goes through the engine."""
-    test.follow("Configuration", page="openssl")
-    test.env["OPENSSL_CONF"] = test.path("openssl.cnf")
-    test.follow("Keys", page="openssl")
-    for name in ("ec", "rsa"):
-        url = f"pkcs11:token=main;object={name};type=private;pin-value={test.env['PIN']}"
-        test.env[f"{name.upper()}_KEY"] = url
-
-
 class OpenSsl(OpenSslTest):
+    PAGE = "openssl"
+
     def test_public_keys(self):
         self.follow("Public keys")
         shown = self.run_program(*"openssl pkey -pubin -in ec.pub -noout -text".split()).stdout
