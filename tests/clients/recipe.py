@@ -46,7 +46,7 @@ def free_port():
 
 class RecipeTest(ClientTest):
     PAGE = ""  # the page's name without .md
-    PROGRAMS = {}  # what it needs beside pkcs11-tool and openssl: program or file pattern to package
+    PROGRAMS = {}  # what it needs beside pkcs11-tool and openssl, to its package
 
     def setUp(self):
         super().setUp()
@@ -133,9 +133,8 @@ class RecipeTest(ClientTest):
 
     def software_ec_key(self, name="peer"):
         """Makes a P-256 key outside the token: NAME.pem, and NAME.pub with its public half."""
-        self.run_program(
-            *f"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {name}.pem".split()
-        )
+        make = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out"
+        self.run_program(*make.split(), f"{name}.pem")
         self.run_program(*f"openssl pkey -in {name}.pem -pubout -out {name}.pub".split())
 
     def verified(self, public, signature, *options, digest="sha256", message="message.txt"):

@@ -1,4 +1,4 @@
-"""GnuTLS: keys made by p11tool, certificates by certtool, TLS by gnutls-serv: docs/clients/gnutls.md."""
+"""GnuTLS: p11tool, certtool, gnutls-serv and gnutls-cli: docs/clients/gnutls.md."""
 
 import unittest
 
@@ -6,7 +6,8 @@ from recipe import CURVES_TOKEN, RecipeTest
 
 SIGNED = "Signing using {}... ok\n"
 CHECKED = (
-    "Verifying against private key parameters... ok\nVerifying against public key in the token... ok\n"
+    "Verifying against private key parameters... ok\n"
+    "Verifying against public key in the token... ok\n"
 )
 
 

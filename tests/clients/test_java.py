@@ -1,4 +1,4 @@
-"""Java's SunPKCS11: keytool, and a program that signs, agrees and serves TLS: docs/clients/java.md."""
+"""Java's SunPKCS11: keytool, and a program with keys of all kinds: docs/clients/java.md."""
 
 import unittest
 
@@ -7,7 +7,7 @@ from recipe import RecipeTest
 
 class Java(RecipeTest):
     PAGE = "java"
-    PROGRAMS = {"java": "openjdk-17-jdk-headless", "keytool": "openjdk-17-jdk-headless"}
+    PROGRAMS = {"java": "default-jdk-headless", "keytool": "default-jdk-headless"}
 
     def setUp(self):
         super().setUp()

@@ -15,7 +15,7 @@ REQUESTS = 12
 
 class Nginx(OpenSslTest):
     PAGE = "nginx"
-    PROGRAMS = OpenSslTest.PROGRAMS | {"nginx": "nginx-light", "curl": "curl"}
+    PROGRAMS = OpenSslTest.PROGRAMS | {"nginx": "nginx", "curl": "curl"}
 
     def setUp(self):
         super().setUp()
@@ -70,7 +70,8 @@ class Nginx(OpenSslTest):
         for pid in first:
             with open(f"/proc/{pid}/status", encoding="ascii") as f:
                 owner = int(re.search(r"^Uid:\t(\d+)", f.read(), re.M).group(1))
-            self.assertEqual(owner, pwd.getpwnam(WORKER).pw_uid if os.geteuid() == 0 else os.geteuid())
+            worker = pwd.getpwnam(WORKER).pw_uid if os.geteuid() == 0 else os.geteuid()
+            self.assertEqual(owner, worker)
             with open(f"/proc/{pid}/environ", "rb") as f:
                 self.assertNotIn(b"SECRETMEM_", f.read(), "the environment was to be cleared")
         for _ in range(REQUESTS):
@@ -85,8 +86,8 @@ class Nginx(OpenSslTest):
         self.wait_for(lambda: not self.running(), "nginx to end")
         log = self.log()
         self.assertEqual(
-            re.findall(r"worker process (\d+) exited with code (\d+)", log).sort(),
-            [(str(pid), "0") for pid in first | second].sort(),
+            sorted(re.findall(r"worker process (\d+) exited with code (\d+)", log)),
+            sorted((str(pid), "0") for pid in first | second),
             log,
         )
         self.assertNotRegex(log, r"\[(error|crit|alert|emerg)\]")

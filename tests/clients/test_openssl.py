@@ -28,7 +28,7 @@ class OpenSsl(OpenSslTest):
         shown = self.run_program(*"openssl pkey -pubin -in ec.pub -noout -text".split()).stdout
         self.assertRegex(shown, r"(?s)\APublic-Key: \(256 bit\)\n.*NIST CURVE: P-256\n\Z")
         shown = self.run_program(*"openssl pkey -pubin -in rsa.pub -noout -text".split()).stdout
-        self.assertRegex(shown, r"(?s)\APublic-Key: \(2048 bit\)\n.*Exponent: 65537 \(0x10001\)\n\Z")
+        self.assertRegex(shown, r"(?s)\APublic-Key: \(2048 bit\)\n.*Exponent: 65537 .*\n\Z")
 
     def test_sign_and_verify(self):
         self.follow("Public keys")

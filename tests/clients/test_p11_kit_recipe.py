@@ -15,9 +15,7 @@ class P11KitRecipe(RecipeTest):
 
     def test_server_and_client(self):
         self.write("message.txt", b"a message\n")
-        server = self.serve(
-            "Serve a token", ready=lambda: os.path.exists(self.path("token.sock"))
-        )
+        server = self.serve("Serve a token", ready=lambda: os.path.exists(self.path("token.sock")))
         self.follow("Use it")
         self.verified("ec.pub", "ec.sig")
         self.verified("rsa.pub", "rsa.sig")

