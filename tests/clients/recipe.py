@@ -7,6 +7,7 @@ set are in the environment: MODULE, PIN, SO_PIN and PORT.
 
 import glob
 import os
+import random
 import re
 import shutil
 import signal
@@ -37,11 +38,23 @@ def scripts(page):
     return found
 
 
-def free_port():
-    """A TCP port that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+# Below what Linux gives to clients (net.ipv4.ip_local_port_range), so that none takes it meanwhile.
+PORTS = range(20000, 32000)
+
+
+def reserve_port():
+    """A TCP port that nobody listens on, and a socket that keeps other tests from choosing it."""
+    for port in random.sample(PORTS, len(PORTS)):
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind(f"\0secretmem-test-port-{port}")
+            with socket.socket() as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                s.bind(("", port))
+            return port, reservation
+        except OSError:
+            reservation.close()
+    raise RuntimeError("every port is taken")
 
 
 class RecipeTest(ClientTest):
@@ -55,7 +68,8 @@ class RecipeTest(ClientTest):
         for program, package in self.PROGRAMS.items():
             if not glob.glob(program) and not shutil.which(program, path=self.env["PATH"]):
                 self.fail(f"there is no {program}: install {package}, or all by conf/setup")
-        self.port = free_port()
+        self.port, reservation = reserve_port()
+        self.addCleanup(reservation.close)
         self.env.update(MODULE=module_path(), PIN=PIN, SO_PIN=SO_PIN, PORT=str(self.port))
         self.follow(TOKEN, page="README")
 

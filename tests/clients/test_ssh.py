@@ -104,9 +104,11 @@ class Ssh(RecipeTest):
         self.write("authorized_keys", b"")
         answer = self.follow("Copy a file", status=255)
         self.assertEqual(answer.stderr, "Connection closed\n")
-        log = self.log_of(server)
-        self.assertNotIn("Accepted", log)
-        self.assertIn("Connection closed by authenticating user ", log)
+        self.wait_for(
+            lambda: "Connection closed by authenticating user " in self.log_of(server),
+            "sshd's word on the matter",
+        )
+        self.assertNotIn("Accepted", self.log_of(server))
 
     def test_agent(self):
         server = self.start_server()
