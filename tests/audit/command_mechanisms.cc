@@ -89,6 +89,8 @@ int AuditMechanisms(const Options& options) {
       continue;
     }
     run.steps.full_steps = IsX25519(scenario) ? options.full_steps : options.other_steps;
+    // There are many of the others.
+    run.steps.max_samples = IsX25519(scenario) ? 300 : 100;
     const RunReport report = RunScenario(token, scenario, run);
     ++ran;
     leaking += report.findings.empty() ? 0 : 1;
