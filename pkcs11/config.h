@@ -26,12 +26,13 @@ struct PinConfig {
 
 enum class MemoryProtection : uint8_t { kRequire, kAllowMlock };
 enum class MemoryIsolation : uint8_t { kSlot, kPage };
-enum class MemoryAtRest : uint8_t { kNone, kPkey, kMprotect };
+// kAuto is kPkey where the processor has protection keys, else kNone.
+enum class MemoryAtRest : uint8_t { kAuto, kNone, kPkey, kMprotect };
 
 struct MemoryConfig {
   MemoryProtection protection = MemoryProtection::kRequire;
   MemoryIsolation isolation = MemoryIsolation::kSlot;
-  MemoryAtRest at_rest = MemoryAtRest::kNone;
+  MemoryAtRest at_rest = MemoryAtRest::kAuto;
   bool dumpable = true;  // false: the process is made undumpable (PR_SET_DUMPABLE).
   bool mseal = false;    // true: secret regions are sealed with mseal(2), and never unmapped.
 

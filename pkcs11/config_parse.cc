@@ -118,7 +118,8 @@ constexpr std::array<Word, 2> kProtections{
      {"allow-mlock", static_cast<int>(MemoryProtection::kAllowMlock)}}};
 constexpr std::array<Word, 2> kIsolations{{{"slot", static_cast<int>(MemoryIsolation::kSlot)},
                                            {"page", static_cast<int>(MemoryIsolation::kPage)}}};
-constexpr std::array<Word, 3> kAtRest{{{"none", static_cast<int>(MemoryAtRest::kNone)},
+constexpr std::array<Word, 4> kAtRest{{{"auto", static_cast<int>(MemoryAtRest::kAuto)},
+                                       {"none", static_cast<int>(MemoryAtRest::kNone)},
                                        {"pkey", static_cast<int>(MemoryAtRest::kPkey)},
                                        {"mprotect", static_cast<int>(MemoryAtRest::kMprotect)}}};
 

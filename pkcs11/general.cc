@@ -82,6 +82,7 @@ MemoryOptions OptionsOf(const MemoryConfig& memory) {
   switch (memory.at_rest) {
     case MemoryAtRest::kNone:
       break;
+    case MemoryAtRest::kAuto:
     case MemoryAtRest::kPkey:
       options.at_rest = AtRest::kPkey;
       break;
@@ -101,7 +102,7 @@ void ConfigureOnce(const MemoryConfig& memory) {
   done = true;
   const MemoryOptions wanted = OptionsOf(memory);
   const MemoryOptions got = ConfigureVault(wanted);
-  if (got.at_rest != wanted.at_rest) {
+  if (got.at_rest != wanted.at_rest && memory.at_rest != MemoryAtRest::kAuto) {
     LogWarn("memory.at_rest: this processor has no protection keys; keys at rest stay accessible");
   }
   if (got.seal != wanted.seal) LogWarn("memory.mseal: not with this kernel and memory.at_rest");

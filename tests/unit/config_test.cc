@@ -119,7 +119,7 @@ TEST(ParseConfigTest, WrongTypesAndWordsAreNamedWithTheirLine) {
        R"(f:1: memory.protection: must be "require", "allow-mlock")"},
       {"memory.protection = true", R"(f:1: memory.protection: must be "require", "allow-mlock")"},
       {"memory.isolation = \"\"", R"(f:1: memory.isolation: must be "slot", "page")"},
-      {"memory.at_rest = 0", R"(f:1: memory.at_rest: must be "none", "pkey", "mprotect")"},
+      {"memory.at_rest = 0", R"(f:1: memory.at_rest: must be "auto", "none", "pkey", "mprotect")"},
       {"memory.dumpable = 0", "f:1: memory.dumpable: must be true or false"},
       {"[memory]\n\nmseal = \"yes\"", "f:3: memory.mseal: must be true or false"},
       {"colour = 1", "f:1: unknown key \"colour\""},
