@@ -10,6 +10,7 @@ namespace {
 
 // A unit of address space: a chunk and as much inaccessible space behind it.
 constexpr size_t kUnitBytes = 2 * SecretHeap::kChunkBytes;
+
 bool IsClosedByMprotect() { return CurrentMemoryOptions().at_rest == AtRest::kMprotect; }
 
 // Tried in turn, for processes whose address space is limited.
@@ -240,6 +241,8 @@ VaultResult<void*> SecretHeap::Allocate(size_t size, uint32_t owner) {
 VaultResult<void*> SecretHeap::AllocateAlone(size_t size) {
   if (size > kReserveBytes[0]) return std::unexpected(VaultError{VaultErrc::kOutOfMemory});
   const std::lock_guard lock(mutex_);
+  // A region of a chunk's size is a chunk to the books; a run of all its pages is alone in it.
+  if ((size + kPage - 1) / kPage == kChunkPages) return AllocateRun(kChunkPages, 0);
   return AllocateLarge(size, 0);
 }
 

@@ -111,6 +111,30 @@ TEST(MemoryOptionsTest, APageForEachVaultHasNothingBesideIt) {
             0);
 }
 
+TEST(MemoryOptionsTest, AVaultOfAWholeChunkIsAloneAndComesBack) {
+  EXPECT_EQ(InChild([] {
+              const auto first = VaultOf({.page_per_vault = true});
+              if (!first) return 1;
+              for (const size_t size : {size_t{61'441}, size_t{65'536}}) {
+                auto large = Vault::New(size);
+                const auto other = Vault::New(size);
+                const auto small = Vault::New(32);
+                if (!large || !other || !small) return 2;
+                const auto low = MappingOf(AddressOf(*large))->low;
+                if (MappingOf(AddressOf(*other))->low == low) return 3;
+                if (MappingOf(AddressOf(*small))->low == low) return 4;
+                (void)large->WriteSecret(
+                    [](std::span<uint8_t> bytes) { std::ranges::fill(bytes, kByte); });
+                const uint8_t* address = AddressOf(*large);
+                large = Vault::New(32);
+                // The region may be kept for the next one, but what was in it may not.
+                if (MappingOf(address)->permissions == "rw-s" && !IsZero({address, size})) return 6;
+              }
+              return Holds(*first) ? 0 : 5;
+            }),
+            0);
+}
+
 TEST(MemoryOptionsTest, ADestroyedPageIsUnmapped) {
   EXPECT_EQ(InChild([] {
               auto vault = VaultOf({.page_per_vault = true});
