@@ -29,7 +29,7 @@ TEST(ParseConfigTest, NothingMeansDefaults) {
   EXPECT_EQ(Parse("[tokens]\n[log]\n[pin]\n[memory]\n"), expected);
   EXPECT_EQ(expected.pin, (PinConfig{600'000, 4, 255, 10, 100}));
   EXPECT_EQ(expected.memory, (MemoryConfig{MemoryProtection::kRequire, MemoryIsolation::kSlot,
-                                           MemoryAtRest::kNone, true, false}));
+                                           MemoryAtRest::kAuto, true, false}));
   EXPECT_EQ(expected.log_level, LogLevel::kOff);
 }
 
