@@ -119,8 +119,9 @@ struct Chosen {
   Parameter parameter;
 };
 
-// Choose finds the row. CKR_ARGUMENTS_BAD, CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID.
-CkResult<Chosen> Choose(const CK_MECHANISM* given);
+// Choose finds the row among those that are offered. CKR_ARGUMENTS_BAD, CKR_MECHANISM_INVALID,
+// CKR_MECHANISM_PARAM_INVALID.
+CkResult<Chosen> Choose(const Session& session, const CK_MECHANISM* given);
 
 // BeginWithKey is an Init function's work: |make| is the member of the row that makes the
 // operation, |usage| the attribute that the key must have.
@@ -131,7 +132,7 @@ CkStatus BeginWithKey(Session& session, OperationSlot<Operation>& slot, const CK
                                                                                Parameter,
                                                                                const Key&)) {
   return BeginOperation(session, slot, [&]() -> CkResult<ActiveOperation<Operation>> {
-    const auto chosen = Choose(given);
+    const auto chosen = Choose(session, given);
     if (!chosen) return Refuse(chosen.error());
     if (chosen->row.*make == nullptr) return Refuse(CKR_MECHANISM_INVALID);
     const uint64_t logouts = session.token->logouts();

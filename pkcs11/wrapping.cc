@@ -172,7 +172,7 @@ CK_RV C_WrapKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                 CK_ULONG_PTR pulWrappedKeyLen) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
     if (pulWrappedKeyLen == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-    const auto chosen = Choose(pMechanism);
+    const auto chosen = Choose(session, pMechanism);
     if (!chosen) return Refuse(chosen.error());
     if (chosen->row.wrap == nullptr) return Refuse(CKR_MECHANISM_INVALID);
     const auto wrapping =
@@ -193,7 +193,7 @@ CK_RV C_UnwrapKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                   CK_OBJECT_HANDLE_PTR phKey) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
     if (pWrappedKey == nullptr || phKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-    const auto chosen = Choose(pMechanism);
+    const auto chosen = Choose(session, pMechanism);
     if (!chosen) return Refuse(chosen.error());
     if (chosen->row.unwrap == nullptr) return Refuse(CKR_MECHANISM_INVALID);
     const auto unwrapping =

@@ -137,7 +137,8 @@ TEST_F(TokenTest, ForgedPublicRowOfAKeyDoesNotLoad) {
 }
 
 TEST_F(TokenTest, ObjectsOfASessionGoWithItAndOthersStay) {
-  Session session(77, 0, token_, kReadWriteSession);
+  const OfferedMechanisms offered({});
+  Session session(77, 0, token_, kReadWriteSession, offered);
   const auto make = [&](CK_SESSION_HANDLE owner) {
     auto object = NewKey(false, false);
     object->session = owner;
