@@ -71,6 +71,16 @@ CkStatus BeginOperation(Session& session, OperationSlot<Operation>& slot, Make&&
   return {};
 }
 
+// EndOperation is an Init function's work for a null mechanism: it ends the operation in |slot|.
+// CKR_ARGUMENTS_BAD if there is none.
+template <class Operation>
+CkStatus EndOperation(Session& session, OperationSlot<Operation>& slot) {
+  const std::lock_guard lock(session.mutex);
+  if (!slot.in_use()) return Refuse(CKR_ARGUMENTS_BAD);
+  slot.Cancel();
+  return {};
+}
+
 // OnOperation runs |step(ActiveOperation&)| on the operation in |slot|, without a lock.
 // Without |arguments_fit| CKR_ARGUMENTS_BAD, and its end. CKR_OPERATION_NOT_INITIALIZED without
 // one; CKR_OPERATION_ACTIVE while another thread uses it; CKR_USER_NOT_LOGGED_IN, and its end, if
@@ -131,6 +141,7 @@ CkStatus BeginWithKey(Session& session, OperationSlot<Operation>& slot, const CK
                       CkResult<std::unique_ptr<Operation>> (*Mechanism::*make)(CK_MECHANISM_TYPE,
                                                                                Parameter,
                                                                                const Key&)) {
+  if (given == nullptr) return EndOperation(session, slot);
   return BeginOperation(session, slot, [&]() -> CkResult<ActiveOperation<Operation>> {
     const auto chosen = Choose(session, given);
     if (!chosen) return Refuse(chosen.error());
