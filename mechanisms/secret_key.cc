@@ -48,6 +48,17 @@ NewKey AsSecretKey(Vault secret) {
 
 bool IsSecretKeyType(CK_KEY_TYPE type) { return Find(type) != nullptr; }
 
+bool AllowsSecretLength(CK_KEY_TYPE type, CK_ULONG length) {
+  const SecretKeyType* found = Find(type);
+  return found != nullptr && found->Allows(length);
+}
+
+std::optional<CK_ULONG> OnlySecretLength(CK_KEY_TYPE type) {
+  const SecretKeyType* found = Find(type);
+  if (found == nullptr || found->min != found->max) return std::nullopt;
+  return found->min;
+}
+
 CkResult<size_t> SecretLength(const SecretRequest& request, std::optional<size_t> available) {
   const SecretKeyType* type = Find(request.key_type);
   if (type == nullptr) return Refuse(CKR_TEMPLATE_INCONSISTENT);
@@ -55,8 +66,8 @@ CkResult<size_t> SecretLength(const SecretRequest& request, std::optional<size_t
   if (request.length) {
     length = *request.length;
     if (length == 0) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
-  } else if (type->min == type->max) {
-    length = type->min;
+  } else if (const auto only = OnlySecretLength(request.key_type)) {
+    length = *only;
   } else if (available && type->step == 1) {
     length = *available;
   } else {
@@ -86,8 +97,7 @@ CkResult<NewKey> ImportSecret(const AttributeSource& given) {
   if (!value || !type_bytes) return Refuse(CKR_TEMPLATE_INCOMPLETE);
   if (type_bytes->size() != sizeof(key_type)) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
   memcpy(&key_type, type_bytes->data(), sizeof(key_type));
-  const SecretKeyType* type = Find(key_type);
-  if (type == nullptr || !type->Allows(value->size())) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+  if (!AllowsSecretLength(key_type, value->size())) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
   auto secret = ToCk(Vault::CopyOf(*value));
   if (!secret) return Refuse(secret.error());
   return AsSecretKey(std::move(*secret));

@@ -10,6 +10,12 @@ inline constexpr CK_ULONG kMaxSecretBytes = CK_ULONG{1} << 16;
 // IsSecretKeyType says whether keys of this type are CKO_SECRET_KEY objects that the module has.
 bool IsSecretKeyType(CK_KEY_TYPE type);
 
+// AllowsSecretLength says whether a secret key of this type may be |length| bytes long.
+bool AllowsSecretLength(CK_KEY_TYPE type, CK_ULONG length);
+
+// OnlySecretLength is the length of a key type that has one length only.
+std::optional<CK_ULONG> OnlySecretLength(CK_KEY_TYPE type);
+
 // SecretLength decides how many bytes a new key of |request.key_type| has. |available|: all that
 // there are to take, where CKA_VALUE_LEN may be left out; absent where any number can be made.
 // CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_KEY_SIZE_RANGE,

@@ -139,25 +139,25 @@ constexpr uint8_t kEcClasses = kPublicKeyClass | kPrivateKeyClass;
 
 constexpr KeyTypeRule kKeyTypes[] = {
     // A Montgomery key cannot sign, but clients ask for CKA_SIGN on it anyway and expect it there.
-    {CKK_EC_MONTGOMERY, kEcClasses, kMontgomeryFamily, kSign | kDerivePrivate, {}},
-    {CKK_EC_EDWARDS, kEcClasses, kEdwardsFamily, kMacUsage, {}},
-    {CKK_EC, kEcClasses, kWeierstrassFamily, kMacUsage | kDerivePrivate, {}},
-    {CKK_RSA, kEcClasses, kRsaFamily, kMacUsage | kCipherUsage, {}},
-    {CKK_GENERIC_SECRET, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_AES, kSecretKeyClass, kSymmetricFamily, kCipherUsage | kMacUsage, {16, 24, 32}},
-    {CKK_CHACHA20, kSecretKeyClass, kSymmetricFamily, kEncrypt | kDecrypt, {32, 32, 32}},
-    {CKK_HKDF, kSecretKeyClass, kSymmetricFamily, kDerivePrivate, {}},
-    {CKK_SHA_1_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA224_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA256_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA384_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA512_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA512_224_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA512_256_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA3_224_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA3_256_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA3_384_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
-    {CKK_SHA3_512_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage, {}},
+    {CKK_EC_MONTGOMERY, kEcClasses, kMontgomeryFamily, kSign | kDerivePrivate},
+    {CKK_EC_EDWARDS, kEcClasses, kEdwardsFamily, kMacUsage},
+    {CKK_EC, kEcClasses, kWeierstrassFamily, kMacUsage | kDerivePrivate},
+    {CKK_RSA, kEcClasses, kRsaFamily, kMacUsage | kCipherUsage},
+    {CKK_GENERIC_SECRET, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_AES, kSecretKeyClass, kSymmetricFamily, kCipherUsage | kMacUsage},
+    {CKK_CHACHA20, kSecretKeyClass, kSymmetricFamily, kEncrypt | kDecrypt},
+    {CKK_HKDF, kSecretKeyClass, kSymmetricFamily, kDerivePrivate},
+    {CKK_SHA_1_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA224_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA256_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA384_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA512_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA512_224_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA512_256_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA3_224_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA3_256_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA3_384_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
+    {CKK_SHA3_512_HMAC, kSecretKeyClass, kSymmetricFamily, kMacUsage},
 };
 
 std::span<const AttributeRule> RulesOf(CK_ATTRIBUTE_TYPE type) {
@@ -225,13 +225,6 @@ bool DefaultUsage(const KeyTypeRule& key_type, uint8_t class_bit, CK_ATTRIBUTE_T
     default:
       return false;
   }
-}
-
-bool IsValidSecretSize(CK_KEY_TYPE key_type, size_t size) {
-  const KeyTypeRule* rule = FindKeyType(key_type);
-  if (rule == nullptr || (rule->classes & kSecretKeyClass) == 0 || size == 0) return false;
-  return rule->secret_sizes[0] == 0 ||
-         std::ranges::find(rule->secret_sizes, size) != std::end(rule->secret_sizes);
 }
 
 bool MayBeSecretAttribute(CK_ATTRIBUTE_TYPE type) {

@@ -98,10 +98,9 @@ struct AttributeRule {
 // KeyTypeRule is one key type.
 struct KeyTypeRule {
   CK_KEY_TYPE type;
-  uint8_t classes;          // which ClassBits it comes in
-  uint8_t family;           // one FamilyBit
-  uint16_t default_usage;   // UsageBits (attribute_rules.cc) of kUsage attributes, for all classes
-  uint8_t secret_sizes[3];  // allowed sizes of a secret key in bytes; all 0: any but 0
+  uint8_t classes;         // which ClassBits it comes in
+  uint8_t family;          // one FamilyBit
+  uint16_t default_usage;  // UsageBits (attribute_rules.cc) of kUsage attributes, for all classes
 };
 
 // Rules returns all rules, sorted by type; a type has one row per set of classes that treat it
@@ -129,9 +128,6 @@ constexpr bool IsKeyClass(uint8_t class_bit) {
 
 // DefaultUsage returns the default of a kUsage attribute for keys of this class and type.
 bool DefaultUsage(const KeyTypeRule& key_type, uint8_t class_bit, CK_ATTRIBUTE_TYPE type);
-
-// IsValidSecretSize returns whether a secret key of this type may be |size| bytes long.
-bool IsValidSecretSize(CK_KEY_TYPE key_type, size_t size);
 
 // IsSecretAttribute returns whether the value is secret key material, which may never be in
 // ordinary memory of the module: CKA_VALUE of private and secret keys of any type, known or not,

@@ -6,7 +6,9 @@
 #include <expected>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "mechanisms/cryptoki.h"
 #include "pkcs11/log.h"
 
 namespace secretmem {
@@ -39,11 +41,19 @@ struct MemoryConfig {
   bool operator==(const MemoryConfig&) const = default;
 };
 
+struct MechanismConfig {
+  bool weak = true;                         // false: OfferedMechanisms leaves out what is weak.
+  std::vector<CK_MECHANISM_TYPE> disabled;  // Ascending, each once.
+
+  bool operator==(const MechanismConfig&) const = default;
+};
+
 struct Config {
   std::string tokens_directory;  // Absolute.
   LogLevel log_level = LogLevel::kOff;
   PinConfig pin;
   MemoryConfig memory;
+  MechanismConfig mechanisms;
   std::string source;  // The file it was read from; empty: defaults.
 
   bool operator==(const Config&) const = default;

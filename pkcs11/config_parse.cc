@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mechanisms/mechanism_names.h"
 #include "pkcs11/config.h"
 
 #define TOML_HEADER_ONLY 1
@@ -58,6 +59,28 @@ class Reader {
     if (node == nullptr) return;
     if (!node->is_boolean()) return Fail(*node, key, "must be true or false");
     value = node->as_boolean()->get();
+  }
+
+  // Mechanisms reads an array of names and numbers.
+  void Mechanisms(std::string_view key, std::vector<CK_MECHANISM_TYPE>& types) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return;
+    if (!node->is_array()) return Fail(*node, key, "must be an array of mechanisms");
+    for (const toml::node& entry : *node->as_array()) {
+      std::optional<CK_MECHANISM_TYPE> type;
+      if (const auto* name = entry.as_string()) {
+        type = MechanismNamed(name->get());
+        if (!type) return Fail(entry, key, "unknown mechanism \"" + name->get() + "\"");
+      } else if (const auto* number = entry.as_integer(); number && number->get() >= 0) {
+        type = static_cast<CK_MECHANISM_TYPE>(number->get());
+      } else {
+        return Fail(entry, key, "must be mechanisms by name, as \"CKM_AES_ECB\", or by number");
+      }
+      types.push_back(*type);
+    }
+    std::ranges::sort(types);
+    const auto repeated = std::ranges::unique(types);
+    types.erase(repeated.begin(), repeated.end());
   }
 
   template <typename Enum, size_t kCount>
@@ -162,12 +185,20 @@ void ReadMemory(Reader& reader, Config& config) {
   reader.Boolean("mseal", memory.mseal);
 }
 
+void ReadMechanisms(Reader& reader, Config& config) {
+  reader.Boolean("weak", config.mechanisms.weak);
+  reader.Mechanisms("disable", config.mechanisms.disabled);
+}
+
 struct Section {
   const char* name;
   void (*read)(Reader&, Config&);
 };
-constexpr Section kSections[] = {
-    {"tokens", ReadTokens}, {"log", ReadLog}, {"pin", ReadPin}, {"memory", ReadMemory}};
+constexpr Section kSections[] = {{"tokens", ReadTokens},
+                                 {"log", ReadLog},
+                                 {"pin", ReadPin},
+                                 {"memory", ReadMemory},
+                                 {"mechanisms", ReadMechanisms}};
 
 }  // namespace
 

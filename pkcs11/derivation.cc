@@ -156,7 +156,7 @@ CK_RV C_DeriveKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                   CK_OBJECT_HANDLE_PTR phKey) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
     if (phKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-    const auto chosen = Choose(pMechanism);
+    const auto chosen = Choose(session, pMechanism);
     if (!chosen) return Refuse(chosen.error());
     const Mechanism& row = chosen->row;
     if (row.derive == nullptr && row.derive_keys == nullptr && row.derive_data == nullptr) {

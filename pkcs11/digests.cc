@@ -8,8 +8,9 @@ using Active = ActiveOperation<DigestOperation>;
 
 CK_RV C_DigestInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
+    if (pMechanism == nullptr) return EndOperation(session, session.digest);
     return BeginOperation(session, session.digest, [&]() -> CkResult<Active> {
-      const auto chosen = Choose(pMechanism);
+      const auto chosen = Choose(session, pMechanism);
       if (!chosen) return Refuse(chosen.error());
       if (chosen->row.digest == nullptr) return Refuse(CKR_MECHANISM_INVALID);
       auto operation = chosen->row.digest(chosen->row.type, chosen->parameter);

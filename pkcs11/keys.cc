@@ -31,7 +31,7 @@ CK_RV C_GenerateKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                     CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulCount, CK_OBJECT_HANDLE_PTR phKey) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
     if (phKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-    const auto chosen = Choose(pMechanism);
+    const auto chosen = Choose(session, pMechanism);
     if (!chosen) return Refuse(chosen.error());
     if (chosen->row.generate_key == nullptr) return Refuse(CKR_MECHANISM_INVALID);
     const auto plan = Plan(session, pTemplate, ulCount,
@@ -53,7 +53,7 @@ CK_RV C_GenerateKeyPair(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                         CK_OBJECT_HANDLE_PTR phPublicKey, CK_OBJECT_HANDLE_PTR phPrivateKey) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
     if (phPublicKey == nullptr || phPrivateKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-    const auto chosen = Choose(pMechanism);
+    const auto chosen = Choose(session, pMechanism);
     if (!chosen) return Refuse(chosen.error());
     const Mechanism& row = chosen->row;
     if (row.generate_key_pair == nullptr) return Refuse(CKR_MECHANISM_INVALID);

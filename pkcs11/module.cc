@@ -195,7 +195,7 @@ CkResult<CK_SESSION_HANDLE> Module::OpenSession(CK_SLOT_ID slot, CK_FLAGS flags)
     if (there = (*token)->Check(); !there) return Refuse(there.error());
   }
   const CK_SESSION_HANDLE handle = g_next_session++;
-  auto session = std::make_shared<Session>(handle, slot, *token, flags);
+  auto session = std::make_shared<Session>(handle, slot, *token, flags, mechanisms_);
   if (auto opened = (*token)->SessionOpened(session->read_write()); !opened) {
     return Refuse(opened.error());
   }

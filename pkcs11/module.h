@@ -10,6 +10,7 @@
 #include "mechanisms/message.h"
 #include "pkcs11/active_operation.h"
 #include "pkcs11/config.h"
+#include "pkcs11/offered_mechanisms.h"
 #include "pkcs11/token.h"
 
 namespace secretmem {
@@ -23,9 +24,14 @@ struct Search {
 // Session is one PKCS#11 session. Its members may be used from any thread.
 class Session {
  public:
+  // |offered| outlives every call on the session: it is the module's.
   Session(CK_SESSION_HANDLE its_handle, CK_SLOT_ID slot_id, std::shared_ptr<Token> its_token,
-          CK_FLAGS its_flags)
-      : handle(its_handle), slot(slot_id), token(std::move(its_token)), flags(its_flags) {}
+          CK_FLAGS its_flags, const OfferedMechanisms& offered)
+      : handle(its_handle),
+        slot(slot_id),
+        token(std::move(its_token)),
+        flags(its_flags),
+        mechanisms(offered) {}
 
   bool read_write() const { return (flags & CKF_RW_SESSION) != 0; }
   Caller caller() const { return {token->login(), read_write()}; }
@@ -42,6 +48,7 @@ class Session {
   const CK_SLOT_ID slot;
   const std::shared_ptr<Token> token;
   const CK_FLAGS flags;
+  const OfferedMechanisms& mechanisms;
 
   std::mutex mutex;
   // All under |mutex|.
@@ -69,7 +76,7 @@ struct Slot {
 // behind and makes one of its own.
 class Module {
  public:
-  explicit Module(const Config& config) : config_(config) {}
+  explicit Module(const Config& config) : config_(config), mechanisms_(config.mechanisms) {}
   ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
@@ -78,6 +85,7 @@ class Module {
   void CloseEverything();
 
   const Config& config() const { return config_; }
+  const OfferedMechanisms& mechanisms() const { return mechanisms_; }
 
   // Slots returns the slot numbers: tokens by number, then one slot without a token. With
   // |refresh| the directory is read anew; a token file keeps its slot as long as it exists.
@@ -112,6 +120,7 @@ class Module {
   void Drop(CK_SLOT_ID id, const std::shared_ptr<Token>& token);
 
   const Config& config_;
+  const OfferedMechanisms mechanisms_;
 
   std::mutex slots_mutex_;
   bool scanned_ = false;

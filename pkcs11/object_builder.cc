@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mechanisms/secret_key.h"
 #include "pkcs11/attribute_rules.h"
 #include "pkcs11/template_value.h"
 
@@ -284,7 +285,7 @@ class Builder {
     for (const SecretValue& secret : built_.secrets) {
       if (secret.value.empty()) return CKR_ATTRIBUTE_VALUE_INVALID;
       if (class_bit_ == kSecretKeyClass) {
-        if (!IsValidSecretSize(key_type_number_, secret.value.size())) {
+        if (!AllowsSecretLength(key_type_number_, secret.value.size())) {
           return CKR_ATTRIBUTE_VALUE_INVALID;
         }
         attributes.SetUlong(CKA_VALUE_LEN, secret.value.size());

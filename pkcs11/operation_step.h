@@ -71,6 +71,16 @@ CkStatus BeginOperation(Session& session, OperationSlot<Operation>& slot, Make&&
   return {};
 }
 
+// EndOperation is an Init function's work for a null mechanism: it ends the operation in |slot|.
+// CKR_ARGUMENTS_BAD if there is none.
+template <class Operation>
+CkStatus EndOperation(Session& session, OperationSlot<Operation>& slot) {
+  const std::lock_guard lock(session.mutex);
+  if (!slot.in_use()) return Refuse(CKR_ARGUMENTS_BAD);
+  slot.Cancel();
+  return {};
+}
+
 // OnOperation runs |step(ActiveOperation&)| on the operation in |slot|, without a lock.
 // Without |arguments_fit| CKR_ARGUMENTS_BAD, and its end. CKR_OPERATION_NOT_INITIALIZED without
 // one; CKR_OPERATION_ACTIVE while another thread uses it; CKR_USER_NOT_LOGGED_IN, and its end, if
@@ -119,8 +129,9 @@ struct Chosen {
   Parameter parameter;
 };
 
-// Choose finds the row. CKR_ARGUMENTS_BAD, CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID.
-CkResult<Chosen> Choose(const CK_MECHANISM* given);
+// Choose finds the row among those that are offered. CKR_ARGUMENTS_BAD, CKR_MECHANISM_INVALID,
+// CKR_MECHANISM_PARAM_INVALID.
+CkResult<Chosen> Choose(const Session& session, const CK_MECHANISM* given);
 
 // BeginWithKey is an Init function's work: |make| is the member of the row that makes the
 // operation, |usage| the attribute that the key must have.
@@ -130,8 +141,9 @@ CkStatus BeginWithKey(Session& session, OperationSlot<Operation>& slot, const CK
                       CkResult<std::unique_ptr<Operation>> (*Mechanism::*make)(CK_MECHANISM_TYPE,
                                                                                Parameter,
                                                                                const Key&)) {
+  if (given == nullptr) return EndOperation(session, slot);
   return BeginOperation(session, slot, [&]() -> CkResult<ActiveOperation<Operation>> {
-    const auto chosen = Choose(given);
+    const auto chosen = Choose(session, given);
     if (!chosen) return Refuse(chosen.error());
     if (chosen->row.*make == nullptr) return Refuse(CKR_MECHANISM_INVALID);
     const uint64_t logouts = session.token->logouts();

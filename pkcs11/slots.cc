@@ -92,7 +92,7 @@ CK_RV C_GetMechanismList(CK_SLOT_ID slotID, CK_MECHANISM_TYPE_PTR pMechanismList
     if (pulCount == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
     if (const auto known = module.HasToken(slotID); !known) return Refuse(known.error());
     std::vector<CK_MECHANISM_TYPE> types;
-    for (const Mechanism& mechanism : AllMechanisms()) types.push_back(mechanism.type);
+    for (const Mechanism& mechanism : module.mechanisms().rows()) types.push_back(mechanism.type);
     return CopyOut(types, pMechanismList, pulCount);
   });
 }
@@ -101,7 +101,7 @@ CK_RV C_GetMechanismInfo(CK_SLOT_ID slotID, CK_MECHANISM_TYPE type, CK_MECHANISM
   return Enter(__func__, [&](Module& module) -> CkStatus {
     if (pInfo == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
     if (const auto known = module.HasToken(slotID); !known) return Refuse(known.error());
-    const Mechanism* mechanism = FindMechanism(type);
+    const Mechanism* mechanism = module.mechanisms().Find(type);
     if (mechanism == nullptr) return Refuse(CKR_MECHANISM_INVALID);
     memcpy(pInfo, &mechanism->info, sizeof(*pInfo));
     return {};

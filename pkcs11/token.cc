@@ -7,6 +7,7 @@
 
 #include "pkcs11/log.h"
 #include "pkcs11/pin.h"
+#include "pkcs11/profiles.h"
 #include "vault/random.h"
 #include "vault/sealing.h"
 
@@ -120,9 +121,7 @@ CkResult<std::shared_ptr<Token>> Token::Create(const Config& config, CK_SLOT_ID 
   auto store =
       FromStore(TokenStore::Create(TokenFilePath(config.tokens_directory, serial), *record));
   if (!store) return Refuse(store.error());
-  std::shared_ptr<Token> token(new Token(config, std::move(*store)));
-  token->incarnation_ = record->incarnation;
-  return token;
+  return std::shared_ptr<Token>(new Token(config, std::move(*store), *record));
 }
 
 CkResult<std::shared_ptr<Token>> Token::Open(const Config& config, const std::string& path) {
@@ -138,9 +137,12 @@ CkResult<std::shared_ptr<Token>> Token::Open(const Config& config, const std::st
     LogError("token store: %s", record.error().reason.c_str());
     return Refuse(CKR_TOKEN_NOT_RECOGNIZED);
   }
-  std::shared_ptr<Token> token(new Token(config, std::move(*store)));
-  token->incarnation_ = record->incarnation;
-  return token;
+  return std::shared_ptr<Token>(new Token(config, std::move(*store), *record));
+}
+
+Token::Token(const Config& config, TokenStore store, const TokenRecord& record)
+    : config_(config), store_(std::move(store)), incarnation_(record.incarnation) {
+  for (ObjectPtr& profile : ProfileObjects(record.serial)) table_.Add(std::move(profile));
 }
 
 std::string Token::path() {
@@ -209,7 +211,8 @@ CkStatus Token::Reinitialise(Pin so_pin, const std::array<uint8_t, 32>& label) {
   const auto done =
       FromStore(store_.Call([&](TokenStore& store) { return store.Reinitialise(before, *fresh); }));
   if (!done) return Refuse(done.error());
-  table_.RemoveIf([](const Object&) { return true; });
+  // The profiles are those of the module, and stay.
+  table_.RemoveIf([](const Object& object) { return object.object_class() != CKO_PROFILE; });
   table_.Restart();
   const std::lock_guard lock(mutex_);
   incarnation_ = fresh->incarnation;

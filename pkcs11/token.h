@@ -112,7 +112,7 @@ class Token {
  private:
   using Keys = std::shared_ptr<const SealingKeys>;
 
-  Token(const Config& config, TokenStore store) : config_(config), store_(std::move(store)) {}
+  Token(const Config& config, TokenStore store, const TokenRecord& record);
 
   // DropPrivate takes the private objects out of the table.
   void DropPrivate();

@@ -4,6 +4,7 @@
 
 #include "mechanisms/key_family.h"
 #include "mechanisms/pkcs8.h"
+#include "mechanisms/secret_key.h"
 #include "pkcs11/attribute_rules.h"
 #include "pkcs11/object_factory.h"
 #include "pkcs11/operation_step.h"
@@ -125,12 +126,7 @@ CkResult<NewKey> ReadKey(const KeyFamily& family, const Object& plan, const Vaul
 std::optional<size_t> KnownLength(const Object& plan) {
   if (plan.object_class() != CKO_SECRET_KEY) return std::nullopt;
   if (const auto length = plan.attributes.GetUlong(CKA_VALUE_LEN)) return *length;
-  const KeyTypeRule* rule = FindKeyType(plan.key_type());
-  if (rule != nullptr && rule->secret_sizes[0] != 0 &&
-      rule->secret_sizes[0] == rule->secret_sizes[2]) {
-    return rule->secret_sizes[0];
-  }
-  return std::nullopt;
+  return OnlySecretLength(plan.key_type());
 }
 
 CkStatus UnwrapKey(Session& session, const Chosen& chosen, const PermittedKey& unwrapping,
@@ -172,7 +168,7 @@ CK_RV C_WrapKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                 CK_ULONG_PTR pulWrappedKeyLen) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
     if (pulWrappedKeyLen == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-    const auto chosen = Choose(pMechanism);
+    const auto chosen = Choose(session, pMechanism);
     if (!chosen) return Refuse(chosen.error());
     if (chosen->row.wrap == nullptr) return Refuse(CKR_MECHANISM_INVALID);
     const auto wrapping =
@@ -193,7 +189,7 @@ CK_RV C_UnwrapKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                   CK_OBJECT_HANDLE_PTR phKey) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
     if (pWrappedKey == nullptr || phKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
-    const auto chosen = Choose(pMechanism);
+    const auto chosen = Choose(session, pMechanism);
     if (!chosen) return Refuse(chosen.error());
     if (chosen->row.unwrap == nullptr) return Refuse(CKR_MECHANISM_INVALID);
     const auto unwrapping =

@@ -53,6 +53,16 @@ def secret_memory():
 MANUFACTURER = "secretmem-pkcs11"
 MODEL = "memfd_secret" if secret_memory() else "mlock"
 
+# What every token holds from the start: pkcs11-tool lists it with everything else.
+PROFILES = "".join(
+    f"Profile object <<profile_{number}=\\d+>>\n  profile_id:          {name} ({number})\n"
+    for number, name in (
+        (1, "CKP_BASELINE_PROVIDER"),
+        (2, "CKP_EXTENDED_PROVIDER"),
+        (3, "CKP_AUTHENTICATION_TOKEN"),
+    )
+)
+
 
 class Answer:
     """A finished program: its status and everything it printed."""

@@ -5,7 +5,7 @@ import re
 import unittest
 
 import mechanisms
-from harness import LABEL, MANUFACTURER, MODEL, PIN, SO_PIN, ClientTest
+from harness import LABEL, MANUFACTURER, MODEL, PIN, PROFILES, SO_PIN, ClientTest
 
 FREE_SLOT = "  token state:   uninitialized\n"
 
@@ -112,7 +112,7 @@ class Tokens(ClientTest):
             + slot_line(1)
             + FREE_SLOT,
         )
-        self.expect(self.on_token("-O", label="other"), "")
+        self.expect(self.on_token("-O", label="other"), PROFILES)
 
     def test_show_info(self):
         self.make_token()
@@ -145,7 +145,7 @@ class ManyTokens(ClientTest):
                 label="alpha",
             )
         )
-        self.assertEqual(self.run_program(*self.logged_in("-O", label="beta")).stdout, "")
+        self.expect(self.logged_in("-O", label="beta"), PROFILES)
         self.assertEqual(
             self.run_program(*self.logged_in("-O", label="alpha")).stdout.count("EC_MONTGOMERY"), 2
         )
@@ -162,7 +162,7 @@ class ManyTokens(ClientTest):
         self.assertIn("token label        : alpha\n", listed)
         self.assertNotIn("beta", listed)
         self.assertIn("(token not recognized)\n", listed)
-        self.expect(self.logged_in("-O", label="alpha"), "")
+        self.expect(self.logged_in("-O", label="alpha"), PROFILES)
 
 
 class Pins(ClientTest):
@@ -172,7 +172,7 @@ class Pins(ClientTest):
 
     def assert_pin(self, pin):
         """pin is the user's: it opens a session that sees private objects."""
-        self.expect(self.logged_in("-O", pin=pin), "")
+        self.expect(self.logged_in("-O", pin=pin), PROFILES)
 
     def assert_not_pin(self, pin):
         self.expect(

@@ -132,8 +132,8 @@ class Attributes(PyKCS11Test):
             answer([attributes(s, o, ["UNIQUE_ID"])["UNIQUE_ID"] for o in s.findObjects()])
             """
         ids = self.python(program, PIN)
-        self.assertEqual(len(ids), 4)
-        self.assertEqual(len(set(ids)), 4)
+        self.assertEqual(len(ids), 7, "two key pairs and three profiles")
+        self.assertEqual(len(set(ids)), 7)
         self.assertNotIn("", ids)
         self.assertCountEqual(self.python(program, PIN), ids, "another process reads the same")
 
@@ -177,7 +177,46 @@ class Searches(PyKCS11Test):
             """,
             PIN,
         )
-        self.assertEqual(got, [[1, 2, 1], "CKR_OBJECT_HANDLE_INVALID"])
+        self.assertEqual(got, [[4, 5, 4], "CKR_OBJECT_HANDLE_INVALID"])
+
+    def test_profiles_are_there_without_a_login_and_stay(self):
+        got = self.python(
+            """
+            c.CKA_PROFILE_ID, c.CKA_UNIQUE_ID, c.CKO_PROFILE = 0x601, 4, 9
+            number = lambda n: n.to_bytes(8, sys.byteorder)
+            s = open_session()
+            profiles = find(s, CLASS=c.CKO_PROFILE)
+            answer([
+                [int.from_bytes(read(s, p, "PROFILE_ID"), sys.byteorder) for p in profiles],
+                [attributes(s, p, ["LABEL", "TOKEN", "PRIVATE", "MODIFIABLE", "UNIQUE_ID"])
+                 for p in profiles],
+                [len(find(s, PROFILE_ID=number(n))) for n in (0, 1, 2, 3, 4)],
+                error(s.destroyObject, profiles[0]),
+                error(s.setAttributeValue, profiles[0], template(LABEL="mine")),
+                error(s.createObject, template(CLASS=c.CKO_PROFILE, PROFILE_ID=number(1))),
+                len(find(s, CLASS=c.CKO_PROFILE))])
+            """
+        )
+        names = ["Baseline Provider", "Extended Provider", "Authentication Token"]
+        ids = [profile.pop("UNIQUE_ID") for profile in got[1]]
+        shown = {"TOKEN": True, "PRIVATE": False, "MODIFIABLE": False}
+        self.assertEqual(
+            got,
+            [
+                [1, 2, 3],
+                [{"LABEL": name, **shown} for name in names],
+                [0, 1, 1, 1, 0],
+                "0x1b",  # CKR_ACTION_PROHIBITED, which PyKCS11 does not name
+                "0x1b",
+                "CKR_ATTRIBUTE_VALUE_INVALID",
+                3,
+            ],
+        )
+        # UUIDs of version 8 that differ in the last digit: the token's own.
+        self.assertEqual(len({i[:-1] for i in ids}), 1)
+        form = "^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8000-0{11}%d$"
+        for number, unique_id in enumerate(ids, 1):
+            self.assertRegex(unique_id, form % number)
 
     def test_templates_choose(self):
         self.make_x25519("01", "one")
@@ -193,7 +232,7 @@ class Searches(PyKCS11Test):
             """,
             PIN,
         )
-        self.assertEqual(got, [4, 2, 2, 2, 1, 4, 0, 0, 0, 2])
+        self.assertEqual(got, [7, 2, 2, 2, 1, 4, 0, 0, 0, 2])
 
     def test_another_process_sees_what_is_committed(self):
         watcher = subprocess.Popen(
@@ -201,7 +240,7 @@ class Searches(PyKCS11Test):
                 """
                 s = open_session(pin=sys.argv[1])
                 for _ in sys.stdin:
-                    answer(sorted(read(s, o, "LABEL").decode() for o in s.findObjects()))
+                    answer(sorted(read(s, o, "LABEL").decode() for o in find(s, KEY_TYPE=c.CKK_EC_MONTGOMERY)))
                 """,
                 PIN,
             ),

@@ -3,7 +3,7 @@
 import os
 import unittest
 
-from harness import CONFIG, ClientTest, allow_mlock
+from harness import CONFIG, PROFILES, ClientTest, allow_mlock
 
 TOOL_FAILED = (
     "Main C_Initialize(NULL) rv:CKR_FUNCTION_FAILED\n"
@@ -67,7 +67,7 @@ class Refusals(ClientTest):
             "error: PKCS11 function C_Login failed: rv = CKR_DEVICE_MEMORY (0x31)\nAborting.\n",
             status=1,
         )
-        self.expect(self.logged_in("-O"))
+        self.expect(self.logged_in("-O"), PROFILES)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ void WycheproofTest::SetUp() {
 void WycheproofTest::RunFile(const std::string& name, const std::string& algorithm,
                              const std::string& schema) {
   SCOPED_TRACE(name);
+  EXPECT_TRUE(IsRun(name)) << "not in the list of wycheproof_files_test.cc";
   std::ifstream stream(GlobalOptions().wycheproof + "/" + name);
   const json document = json::parse(stream, nullptr, false);
   ASSERT_TRUE(document.is_object()) << "cannot read " << name;

@@ -33,6 +33,10 @@ class Fields {
   std::set<std::string> used_;
 };
 
+// IsRun says whether some test runs this file of Wycheproof's; wycheproof_files_test.cc has the
+// list.
+bool IsRun(const std::string& name);
+
 // Vector is what all vectors have; its own fields are consumed by whoever runs it.
 struct Vector {
   Vector(const json& vector, const std::set<std::string>& notes);

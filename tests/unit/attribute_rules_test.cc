@@ -186,22 +186,6 @@ TEST(AttributeRulesTest, KeyTypes) {
   EXPECT_EQ(FindKeyType(CK_UNAVAILABLE_INFORMATION), nullptr);
 }
 
-TEST(AttributeRulesTest, SecretSizes) {
-  const auto sizes = [](CK_KEY_TYPE type) {
-    std::vector<size_t> valid;
-    for (size_t size = 0; size <= 40; ++size) {
-      if (IsValidSecretSize(type, size)) valid.push_back(size);
-    }
-    return valid;
-  };
-  EXPECT_EQ(sizes(CKK_AES), (std::vector<size_t>{16, 24, 32}));
-  EXPECT_EQ(sizes(CKK_CHACHA20), (std::vector<size_t>{32}));
-  EXPECT_EQ(sizes(CKK_GENERIC_SECRET).size(), 40u);
-  EXPECT_EQ(sizes(CKK_GENERIC_SECRET).front(), 1u);
-  EXPECT_EQ(sizes(CKK_EC_MONTGOMERY).size(), 0u);
-  EXPECT_EQ(sizes(CKK_DES3).size(), 0u);
-}
-
 TEST(AttributeRulesTest, Classes) {
   EXPECT_EQ(ClassBitOf(CKO_DATA), kDataClass);
   EXPECT_EQ(ClassBitOf(CKO_CERTIFICATE), kCertificateClass);

@@ -26,10 +26,11 @@ TEST(ParseConfigTest, NothingMeansDefaults) {
   Config expected;
   expected.source = "f";
   EXPECT_EQ(Parse(""), expected);
-  EXPECT_EQ(Parse("[tokens]\n[log]\n[pin]\n[memory]\n"), expected);
+  EXPECT_EQ(Parse("[tokens]\n[log]\n[pin]\n[memory]\n[mechanisms]\n"), expected);
   EXPECT_EQ(expected.pin, (PinConfig{600'000, 4, 255, 10, 100}));
   EXPECT_EQ(expected.memory, (MemoryConfig{MemoryProtection::kRequire, MemoryIsolation::kSlot,
                                            MemoryAtRest::kAuto, true, false}));
+  EXPECT_EQ(expected.mechanisms, (MechanismConfig{true, {}}));
   EXPECT_EQ(expected.log_level, LogLevel::kOff);
 }
 
@@ -41,6 +42,7 @@ TEST(ParseConfigTest, EveryKeyIsRead) {
   expected.pin = {1000, 6, 64, 3, 0};
   expected.memory = {MemoryProtection::kAllowMlock, MemoryIsolation::kPage, MemoryAtRest::kMprotect,
                      false, true};
+  expected.mechanisms = {false, {CKM_RSA_PKCS, CKM_AES_ECB, CKM_AES_GCM, 0xd34d0001}};
   EXPECT_EQ(Parse(R"(
 tokens.directory = "/var/tokens"
 log = { level = "info" }
@@ -56,6 +58,10 @@ isolation = "page"
 at_rest = "mprotect"
 dumpable = false
 mseal = true
+[mechanisms]
+weak = false
+disable = ["CKM_AES_GCM", 0x1081, "CKM_RSA_PKCS", "CKM_AES_GCM",
+  0xd34d0001]
 )"),
             expected);
   EXPECT_EQ(Parse("memory.at_rest = \"pkey\"").memory.at_rest, MemoryAtRest::kPkey);
@@ -127,6 +133,17 @@ TEST(ParseConfigTest, WrongTypesAndWordsAreNamedWithTheirLine) {
       {"[pin]\niteration = 1000", "f:2: unknown key \"pin.iteration\""},
       {"[tokens]\nDirectory = \"/x\"", "f:2: unknown key \"tokens.Directory\""},
       {"[log]\nlevel = \"off\"\nfile = \"x\"", "f:3: unknown key \"log.file\""},
+      {"mechanisms.weak = 0", "f:1: mechanisms.weak: must be true or false"},
+      {"mechanisms.disable = \"CKM_AES_ECB\"",
+       "f:1: mechanisms.disable: must be an array of mechanisms"},
+      {"[mechanisms]\ndisable = [\n\"CKM_AES_ECB\",\n\"CKM_AES_EBC\"]",
+       "f:4: mechanisms.disable: unknown mechanism \"CKM_AES_EBC\""},
+      {"mechanisms.disable = [\"\"]", "f:1: mechanisms.disable: unknown mechanism \"\""},
+      {"mechanisms.disable = [-1]",
+       "f:1: mechanisms.disable: must be mechanisms by name, as \"CKM_AES_ECB\", or by number"},
+      {"mechanisms.disable = [1.5]",
+       "f:1: mechanisms.disable: must be mechanisms by name, as \"CKM_AES_ECB\", or by number"},
+      {"[mechanisms]\nstrong = true", "f:2: unknown key \"mechanisms.strong\""},
       {"[memory]\nmlock = true", "f:2: unknown key \"memory.mlock\""},
   };
   for (const auto& [text, reason] : reasons) EXPECT_EQ(Reason(text), reason) << text;
@@ -160,7 +177,7 @@ TEST(ParseConfigTest, TheShippedFileIsTheDefaultsInWordsToo) {
     }
     active += line + "\n";
   }
-  EXPECT_EQ(keys, 12u);
+  EXPECT_EQ(keys, 14u);
   expected.tokens_directory = "~/.local/share/secretmem-pkcs11/tokens";
   EXPECT_EQ(Parse(active), expected);
 }

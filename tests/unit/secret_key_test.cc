@@ -22,6 +22,30 @@ class SecretKeyTest : public testing::Test {
   void SetUp() override { ASSERT_TRUE(InitialiseVault()); }
 };
 
+TEST(SecretKeyTypesTest, Lengths) {
+  const auto sizes = [](CK_KEY_TYPE type) {
+    std::vector<size_t> valid;
+    for (size_t size = 0; size <= 40; ++size) {
+      if (AllowsSecretLength(type, size)) valid.push_back(size);
+    }
+    return valid;
+  };
+  EXPECT_EQ(sizes(CKK_AES), (std::vector<size_t>{16, 24, 32}));
+  EXPECT_EQ(sizes(CKK_CHACHA20), (std::vector<size_t>{32}));
+  EXPECT_EQ(sizes(CKK_GENERIC_SECRET).size(), 40u);
+  EXPECT_EQ(sizes(CKK_GENERIC_SECRET).front(), 1u);
+  EXPECT_EQ(sizes(CKK_EC_MONTGOMERY).size(), 0u);
+  EXPECT_EQ(sizes(CKK_DES3).size(), 0u);
+  for (const CK_KEY_TYPE type : {CKK_GENERIC_SECRET, CKK_HKDF, CKK_SHA256_HMAC}) {
+    EXPECT_TRUE(AllowsSecretLength(type, kMaxSecretBytes));
+    EXPECT_FALSE(AllowsSecretLength(type, kMaxSecretBytes + 1));
+    EXPECT_EQ(OnlySecretLength(type), std::nullopt);
+  }
+  EXPECT_EQ(OnlySecretLength(CKK_AES), std::nullopt);
+  EXPECT_EQ(OnlySecretLength(CKK_CHACHA20), 32u);
+  EXPECT_EQ(OnlySecretLength(CKK_DES3), std::nullopt);
+}
+
 TEST_F(SecretKeyTest, Lengths) {
   struct Case {
     SecretRequest request;

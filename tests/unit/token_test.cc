@@ -55,9 +55,10 @@ class TokenTest : public testing::Test {
     return object;
   }
 
+  // All but the profiles.
   static std::vector<CK_OBJECT_HANDLE> All(Token& token) {
     EXPECT_TRUE(token.Refresh());
-    return token.Select([](const Object&) { return true; });
+    return token.Select([](const Object& object) { return object.object_class() != CKO_PROFILE; });
   }
 
   // Changes the one row of the file behind the token's back, checksums included.
@@ -137,7 +138,8 @@ TEST_F(TokenTest, ForgedPublicRowOfAKeyDoesNotLoad) {
 }
 
 TEST_F(TokenTest, ObjectsOfASessionGoWithItAndOthersStay) {
-  Session session(77, 0, token_, kReadWriteSession);
+  const OfferedMechanisms offered({});
+  Session session(77, 0, token_, kReadWriteSession, offered);
   const auto make = [&](CK_SESSION_HANDLE owner) {
     auto object = NewKey(false, false);
     object->session = owner;

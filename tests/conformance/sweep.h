@@ -1,0 +1,32 @@
+// Every mechanism with a parameter and a key with which it works, for tests that spoil one of them.
+#pragma once
+
+#include <set>
+#include <vector>
+
+#include "mechanisms/cryptoki.h"
+#include "tests/conformance/template.h"
+
+namespace secretmem::conformance {
+
+// KeyKind is what a mechanism works with.
+enum class KeyKind { kNone, kGeneric, kHkdf, kAes, kChaCha, kRsa, kEc, kEdwards };
+
+// SweepRow is one mechanism. `parameter` may hold pointers, to data that live as long as the
+// program; `lengths` are those that a parameter may have.
+struct SweepRow {
+  CK_MECHANISM_TYPE type;
+  KeyKind kind;
+  Bytes parameter{};
+  std::set<size_t> lengths{0};
+  bool ignores_parameter = false;  // takes any, since clients leave something there
+};
+
+// SweepRows has every mechanism of the module in this tree.
+const std::vector<SweepRow>& SweepRows();
+
+// GeneratesWith is the template that generation by this mechanism needs: the secret key's, or the
+// public key's.
+Template GeneratesWith(CK_MECHANISM_TYPE type);
+
+}  // namespace secretmem::conformance
