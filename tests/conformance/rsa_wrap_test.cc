@@ -233,7 +233,7 @@ TEST_F(RsaAesWrapTest, MadeByOpenSsl) {
     }
     EXPECT_RV(CKR_WRAPPED_KEY_INVALID,
               Unwrap(session_, private_, Combined(bits == 128 ? 256 : 128), wrapped, wanted, key));
-    for (const size_t size : {size_t{0}, size_t{255}, size_t{256}, size_t{257}}) {
+    for (const size_t size : {size_t{0}, size_t{255}, size_t{256}}) {
       EXPECT_RV(CKR_WRAPPED_KEY_LEN_RANGE,
                 Unwrap(session_, private_, Combined(bits), Bytes(size), wanted, key));
     }

@@ -76,7 +76,7 @@ class WrapPrivateTest : public UserTest {
     const Result signature = Sign(session_, key, OwnedMechanism(kind.signature), message);
     ASSERT_RV(CKR_OK, signature.rv);
     if (kind.is_ec()) {
-      EXPECT_TRUE(ReferenceEcdsaVerify(EcCurveOf(kind.group), EcPointOf(reference), nullptr,
+      EXPECT_TRUE(ReferenceEcdsaVerify(EcCurveOf(kind.group), EcPointOf(reference), "",
                                        message, signature.value));
     } else {
       EXPECT_TRUE(ReferenceVerify(reference, kind.hash, message, signature.value));
