@@ -106,7 +106,7 @@ TEST_F(WrapPrivateTest, EveryFamilyByEveryMechanism) {
     for (const OwnedMechanism& mechanism : mechanisms) {
       const Bytes again = Export(key, mechanism);
       const Pkey parsed = ParsePkcs8(again);
-      ASSERT_NE(parsed, nullptr);
+      ASSERT_NE(parsed, nullptr) << testing::PrintToString(again);
       EXPECT_EQ(EVP_PKEY_eq(parsed.get(), reference.get()), 1);
       // Both write the one encoding that DER leaves.
       EXPECT_EQ(again, der);
