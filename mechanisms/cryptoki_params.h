@@ -136,3 +136,70 @@ struct CK_SIGN_ADDITIONAL_CONTEXT {
   CK_ULONG ulContextLen;
 };
 typedef CK_SIGN_ADDITIONAL_CONTEXT* CK_SIGN_ADDITIONAL_CONTEXT_PTR;
+
+struct CK_RSA_AES_KEY_WRAP_PARAMS {
+  CK_ULONG ulAESKeyBits;
+  CK_RSA_PKCS_OAEP_PARAMS* pOAEPParams;
+};
+typedef CK_RSA_AES_KEY_WRAP_PARAMS* CK_RSA_AES_KEY_WRAP_PARAMS_PTR;
+
+struct CK_SSL3_RANDOM_DATA {
+  CK_BYTE* pClientRandom;
+  CK_ULONG ulClientRandomLen;
+  CK_BYTE* pServerRandom;
+  CK_ULONG ulServerRandomLen;
+};
+typedef CK_SSL3_RANDOM_DATA* CK_SSL3_RANDOM_DATA_PTR;
+
+struct CK_SSL3_KEY_MAT_OUT {
+  CK_OBJECT_HANDLE hClientMacSecret;
+  CK_OBJECT_HANDLE hServerMacSecret;
+  CK_OBJECT_HANDLE hClientKey;
+  CK_OBJECT_HANDLE hServerKey;
+  CK_BYTE* pIVClient;
+  CK_BYTE* pIVServer;
+};
+typedef CK_SSL3_KEY_MAT_OUT* CK_SSL3_KEY_MAT_OUT_PTR;
+
+struct CK_TLS12_MASTER_KEY_DERIVE_PARAMS {
+  CK_SSL3_RANDOM_DATA RandomInfo;
+  CK_VERSION* pVersion;
+  CK_MECHANISM_TYPE prfHashMechanism;
+};
+typedef CK_TLS12_MASTER_KEY_DERIVE_PARAMS* CK_TLS12_MASTER_KEY_DERIVE_PARAMS_PTR;
+
+struct CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS {
+  CK_MECHANISM_TYPE prfHashMechanism;
+  CK_BYTE* pSessionHash;
+  CK_ULONG ulSessionHashLen;
+  CK_VERSION* pVersion;
+};
+typedef CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS* CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS_PTR;
+
+struct CK_TLS12_KEY_MAT_PARAMS {
+  CK_ULONG ulMacSizeInBits;
+  CK_ULONG ulKeySizeInBits;
+  CK_ULONG ulIVSizeInBits;
+  CK_BBOOL bIsExport;
+  CK_SSL3_RANDOM_DATA RandomInfo;
+  CK_SSL3_KEY_MAT_OUT* pReturnedKeyMaterial;
+  CK_MECHANISM_TYPE prfHashMechanism;
+};
+typedef CK_TLS12_KEY_MAT_PARAMS* CK_TLS12_KEY_MAT_PARAMS_PTR;
+
+struct CK_TLS_KDF_PARAMS {
+  CK_MECHANISM_TYPE prfMechanism;
+  CK_BYTE* pLabel;
+  CK_ULONG ulLabelLength;
+  CK_SSL3_RANDOM_DATA RandomInfo;
+  CK_BYTE* pContextData;
+  CK_ULONG ulContextDataLength;
+};
+typedef CK_TLS_KDF_PARAMS* CK_TLS_KDF_PARAMS_PTR;
+
+struct CK_TLS_MAC_PARAMS {
+  CK_MECHANISM_TYPE prfHashMechanism;
+  CK_ULONG ulMacLength;
+  CK_ULONG ulServerOrClient;
+};
+typedef CK_TLS_MAC_PARAMS* CK_TLS_MAC_PARAMS_PTR;

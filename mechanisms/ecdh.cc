@@ -96,27 +96,28 @@ CkResult<Vault> DeriveX25519(const Vault& base, const X25519PublicKey& peer,
   return derived;
 }
 
-CK_RV WeierstrassInto(std::span<uint8_t> out, const Curve& curve, std::span<const uint8_t> scalar,
+CK_RV WeierstrassInto(std::span<uint8_t> out, const Curve& curve, const EC_KEY& key,
                       const Ecdh1Parameter& parameter) {
   const auto peer = ParsePoint(curve, parameter.public_data);
   if (peer == nullptr) return CKR_PUBLIC_KEY_INVALID;
-  const auto key = ParseScalar(curve, scalar);
   uint8_t shared[kMaxCurveBytes];
-  if (key == nullptr || ECDH_compute_key(shared, curve.bytes, EC_KEY_get0_public_key(peer.get()),
-                                         key.get(), nullptr) != static_cast<int>(curve.bytes)) {
+  if (ECDH_compute_key(shared, curve.bytes, EC_KEY_get0_public_key(peer.get()), &key, nullptr) !=
+      static_cast<int>(curve.bytes)) {
     return CKR_FUNCTION_FAILED;
   }
   return Deliver(out, {shared, curve.bytes}, parameter);
 }
 
 // DeriveWeierstrass runs on a secret stack already, too.
-CkResult<Vault> DeriveWeierstrass(const Vault& base, const Curve& curve,
+CkResult<Vault> DeriveWeierstrass(const Key& base, const Curve& curve,
                                   const Ecdh1Parameter& parameter, size_t length) {
   auto derived = ToCk(Vault::New(length));
   if (!derived) return derived;
-  const auto status = base.WithSecret([&](std::span<const uint8_t> scalar) {
+  const auto key = OpenEcPrivate(base, curve);
+  if (!key) return Refuse(key.error());
+  const auto status = (*key)->With([&](EcKey& its) {
     return derived->WriteSecret(
-        [&](std::span<uint8_t> out) { return WeierstrassInto(out, curve, scalar, parameter); });
+        [&](std::span<uint8_t> out) { return WeierstrassInto(out, curve, *its.key, parameter); });
   });
   if (const auto done = Flatten(status); !done) return Refuse(done.error());
   return derived;
@@ -154,7 +155,7 @@ CkResult<NewKey> DeriveEc(const Ecdh1Parameter& parameter, const Key& base,
   const auto length = LengthOf(request, parameter, (*curve)->bytes);
   if (!length) return Refuse(length.error());
   return Derived(
-      OnSecretStack([&] { return DeriveWeierstrass(*base.secret, **curve, parameter, *length); }));
+      OnSecretStack([&] { return DeriveWeierstrass(base, **curve, parameter, *length); }));
 }
 
 }  // namespace

@@ -6,27 +6,36 @@
 
 #include <algorithm>
 
+#include "mechanisms/digest.h"
 #include "mechanisms/weierstrass.h"
-#include "vault/secret_box.h"
 
 namespace secretmem {
 namespace {
 
 struct HashOf {
   CK_MECHANISM_TYPE type;
-  const EVP_MD* (*md)();
+  CK_MECHANISM_TYPE digest;
 };
 
 constexpr HashOf kHashes[] = {
-    {CKM_ECDSA_SHA1, EVP_sha1},     {CKM_ECDSA_SHA224, EVP_sha224}, {CKM_ECDSA_SHA256, EVP_sha256},
-    {CKM_ECDSA_SHA384, EVP_sha384}, {CKM_ECDSA_SHA512, EVP_sha512},
+    {CKM_ECDSA_SHA1, CKM_SHA_1},    {CKM_ECDSA_SHA224, CKM_SHA224}, {CKM_ECDSA_SHA256, CKM_SHA256},
+    {CKM_ECDSA_SHA384, CKM_SHA384}, {CKM_ECDSA_SHA512, CKM_SHA512},
 };
 
-// What lies in the box: the key, parsed, and the digest where the mechanism makes one.
-struct State {
-  bssl::UniquePtr<EC_KEY> key;
-  bssl::ScopedEVP_MD_CTX digest;
-};
+using SharedKey = std::shared_ptr<SecretBox<EcKey>>;
+
+CkResult<SharedKey> OpenEcPublic(const Key& key, const Curve& curve) {
+  auto box = ToCk(SecretBox<EcKey>::Make());
+  if (!box) return Refuse(box.error());
+  const auto parsed = ToCk(box->With([&](EcKey& its) {
+    its.key = ParsePoint(curve, key.attributes.Get(CKA_EC_POINT).value());
+    return its.key != nullptr;
+  }));
+  if (!parsed) return Refuse(parsed.error());
+  // The attributes were checked when the object was made.
+  if (!*parsed) return Refuse(CKR_FUNCTION_FAILED);
+  return std::make_shared<SecretBox<EcKey>>(std::move(*box));
+}
 
 // Ecdsa is what signing and verifying share.
 class Ecdsa {
@@ -37,53 +46,44 @@ class Ecdsa {
   const Curve& curve() const { return *curve_; }
 
   CkStatus Update(std::span<const uint8_t> data) {
-    if (!hashes_) return Refuse(CKR_FUNCTION_NOT_SUPPORTED);
-    return InSlices(data, [&](std::span<const uint8_t> slice) {
-      return Flatten(box_.With([&](State& state) -> CK_RV {
-        return EVP_DigestUpdate(state.digest.get(), slice.data(), slice.size())
-                   ? CKR_OK
-                   : CKR_FUNCTION_FAILED;
-      }));
-    });
+    if (digest_ == nullptr) return Refuse(CKR_FUNCTION_NOT_SUPPORTED);
+    return digest_->Update(data);
   }
 
   // Finish calls use(key, digest) on a secret stack with the digest of the parts.
   template <class Use>
   CkStatus Finish(Use&& use) {
-    if (!hashes_) return Refuse(CKR_FUNCTION_NOT_SUPPORTED);
-    return Flatten(box_.With([&](State& state) -> CK_RV {
-      uint8_t digest[EVP_MAX_MD_SIZE];
-      unsigned size = 0;
-      if (!EVP_DigestFinal_ex(state.digest.get(), digest, &size)) return CKR_FUNCTION_FAILED;
-      return use(*state.key, std::span<const uint8_t>(digest, size));
-    }));
+    if (digest_ == nullptr) return Refuse(CKR_FUNCTION_NOT_SUPPORTED);
+    uint8_t bytes[EVP_MAX_MD_SIZE];
+    const std::span<uint8_t> digest(bytes, digest_->size());
+    if (auto done = digest_->Final(digest); !done) return done;
+    return Flatten(key_->With([&](EcKey& its) -> CK_RV { return use(*its.key, digest); }));
   }
 
   // Whole calls use(key, digest) with the digest of |data|, or with |data| for CKM_ECDSA.
   template <class Use>
   CkStatus Whole(std::span<const uint8_t> data, Use&& use) {
-    if (hashes_) {
+    if (digest_ != nullptr) {
       if (auto updated = Update(data); !updated) return updated;
       return Finish(use);
     }
     // It would count as zero, for which anybody can make up signatures.
     if (data.empty()) return Refuse(CKR_DATA_LEN_RANGE);
-    return Flatten(
-        box_.With([&](State& state) -> CK_RV { return use(*state.key, Truncated(data)); }));
+    return Flatten(key_->With([&](EcKey& its) -> CK_RV { return use(*its.key, Truncated(data)); }));
   }
 
  private:
-  Ecdsa(SecretBox<State> box, const Curve* curve, bool hashes)
-      : box_(std::move(box)), curve_(curve), hashes_(hashes) {}
+  Ecdsa(SharedKey key, std::unique_ptr<DigestOperation> digest, const Curve* curve)
+      : key_(std::move(key)), digest_(std::move(digest)), curve_(curve) {}
 
   // The library cuts to the bits of the order; this spares it bytes that do not count.
   std::span<const uint8_t> Truncated(std::span<const uint8_t> digest) const {
     return digest.first(std::min(digest.size(), curve_->bytes));
   }
 
-  SecretBox<State> box_;
+  SharedKey key_;
+  std::unique_ptr<DigestOperation> digest_;  // null for CKM_ECDSA
   const Curve* curve_;
-  bool hashes_;
 };
 
 CkResult<Ecdsa> Ecdsa::Begin(CK_MECHANISM_TYPE type, Parameter parameter, const Key& key,
@@ -92,31 +92,19 @@ CkResult<Ecdsa> Ecdsa::Begin(CK_MECHANISM_TYPE type, Parameter parameter, const 
     return Refuse(CKR_KEY_TYPE_INCONSISTENT);
   }
   if (!parameter.empty()) return Refuse(CKR_MECHANISM_PARAM_INVALID);
-  const auto* hash = std::ranges::find(kHashes, type, &HashOf::type);
-  const EVP_MD* md = hash == std::end(kHashes) ? nullptr : hash->md();
   const auto curve = CurveOf(key.attributes);
   if (!curve) return Refuse(curve.error());
-  auto box = ToCk(SecretBox<State>::Make());
-  if (!box) return Refuse(box.error());
-  const auto begin = [&](bssl::UniquePtr<EC_KEY> parsed) {
-    return box->With([&](State& state) -> CK_RV {
-      // The attributes were checked when the object was made.
-      if (parsed == nullptr) return CKR_FUNCTION_FAILED;
-      state.key = std::move(parsed);
-      if (md == nullptr) return CKR_OK;
-      return EVP_DigestInit_ex(state.digest.get(), md, nullptr) ? CKR_OK : CKR_FUNCTION_FAILED;
-    });
-  };
-  const auto status =
-      object_class == CKO_PRIVATE_KEY
-          ? key.secret->WithSecret([&](std::span<const uint8_t> scalar) {
-              return begin(ParseScalar(**curve, scalar));
-            })
-          : OnSecretStack([&] {
-              return begin(ParsePoint(**curve, key.attributes.Get(CKA_EC_POINT).value()));
-            });
-  if (const auto done = Flatten(status); !done) return Refuse(done.error());
-  return Ecdsa(std::move(*box), *curve, md != nullptr);
+  auto opened =
+      object_class == CKO_PRIVATE_KEY ? OpenEcPrivate(key, **curve) : OpenEcPublic(key, **curve);
+  if (!opened) return Refuse(opened.error());
+  std::unique_ptr<DigestOperation> digest;
+  const auto* hash = std::ranges::find(kHashes, type, &HashOf::type);
+  if (hash != std::end(kHashes)) {
+    auto begun = BeginDigest(hash->digest, {});
+    if (!begun) return Refuse(begun.error());
+    digest = std::move(*begun);
+  }
+  return Ecdsa(std::move(*opened), std::move(digest), *curve);
 }
 
 // Into signs, with r and s each filling half of |out|.

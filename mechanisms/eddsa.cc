@@ -1,15 +1,9 @@
 #include <openssl/curve25519.h>
 
 #include "mechanisms/edwards.h"
-#include "vault/secret_box.h"
 
 namespace secretmem {
 namespace {
-
-// ED25519_sign's form of a private key: the seed, then the public key.
-struct PrivateKey {
-  uint8_t bytes[ED25519_PRIVATE_KEY_LEN];
-};
 
 CkStatus CheckKey(const Key& key, CK_OBJECT_CLASS object_class) {
   if (key.key_type != CKK_EC_EDWARDS || key.object_class != object_class) {
@@ -44,7 +38,7 @@ class Message {
 
 class Signer : public SignOperation {
  public:
-  explicit Signer(SecretBox<PrivateKey> key) : key_(std::move(key)) {}
+  explicit Signer(std::shared_ptr<SecretBox<Ed25519Key>> key) : key_(std::move(key)) {}
 
   size_t max_size() const override { return kEd25519SignatureBytes; }
   CkStatus Update(std::span<const uint8_t> data) override { return message_.Add(data); }
@@ -54,7 +48,7 @@ class Signer : public SignOperation {
   CkResult<size_t> Sign(std::span<const uint8_t> data, std::span<uint8_t> out) override {
     // Made aside, because |out| may be in the middle of |data|.
     uint8_t signature[kEd25519SignatureBytes];
-    const auto status = key_.With([&](PrivateKey& key) -> CK_RV {
+    const auto status = key_->With([&](Ed25519Key& key) -> CK_RV {
       return ED25519_sign(signature, data.data(), data.size(), key.bytes) ? CKR_OK
                                                                           : CKR_FUNCTION_FAILED;
     });
@@ -64,7 +58,7 @@ class Signer : public SignOperation {
   }
 
  private:
-  SecretBox<PrivateKey> key_;
+  std::shared_ptr<SecretBox<Ed25519Key>> key_;
   Message message_;
 };
 
@@ -97,17 +91,9 @@ CkResult<std::unique_ptr<SignOperation>> SignEddsa(CK_MECHANISM_TYPE /*type*/, P
                                                    const Key& key) {
   if (auto checked = CheckKey(key, CKO_PRIVATE_KEY); !checked) return Refuse(checked.error());
   if (auto checked = CheckParameter(parameter); !checked) return Refuse(checked.error());
-  auto box = ToCk(SecretBox<PrivateKey>::Make());
-  if (!box) return Refuse(box.error());
-  const auto expanded =
-      key.secret->WithSecret<kEd25519SeedBytes>([&](SecretView<kEd25519SeedBytes> seed) {
-        return box->With([&](PrivateKey& its) {
-          Ed25519PublicKey public_key;
-          ED25519_keypair_from_seed(public_key.data(), its.bytes, seed.data());
-        });
-      });
-  if (!expanded) return Refuse(RvOf(expanded.error()));
-  return std::make_unique<Signer>(std::move(*box));
+  auto opened = OpenEdwardsPrivate(key);
+  if (!opened) return Refuse(opened.error());
+  return std::make_unique<Signer>(std::move(*opened));
 }
 
 CkResult<std::unique_ptr<VerifyOperation>> VerifyEddsa(CK_MECHANISM_TYPE /*type*/,

@@ -5,11 +5,13 @@
 #include <algorithm>
 
 #include "mechanisms/ec_params.h"
+#include "mechanisms/pkcs8.h"
 
 namespace secretmem {
 namespace {
 
 constexpr uint8_t kIdEd25519[] = {0x06, 0x03, 0x2b, 0x65, 0x70};
+constexpr auto kOid = std::span(kIdEd25519).subspan<2>();
 constexpr uint8_t kName[] = {0x13, 0x0c, 'e', 'd', 'w', 'a', 'r',
                              'd',  's',  '2', '5', '5', '1', '9'};
 // 1.3.6.1.4.1.11591.15.1
@@ -71,6 +73,48 @@ CkResult<NewKey> ImportEdwardsPrivate(const AttributeSource& given) {
   auto secret = ToCk(Vault::CopyOf(*value));
   if (!secret) return Refuse(secret.error());
   return NewKey{std::move(*secret), {{CKA_EC_PARAMS, std::move(*params)}}};
+}
+
+CkResult<Vault> EdwardsToPkcs8(const Key& key) { return WriteRfc8410Key(kOid, *key.secret); }
+
+CkResult<NewKey> EdwardsFromPkcs8(std::span<const uint8_t> der) {
+  auto secret = ReadRfc8410Key(kOid, der);
+  if (!secret) return Refuse(secret.error());
+  return NewKey{std::move(*secret), {{CKA_EC_PARAMS, Bytes(kIdEd25519)}}};
+}
+
+CkResult<std::vector<uint8_t>> EdwardsPublicKeyInfo(const Key& key) {
+  Ed25519PublicKey public_key;
+  if (key.object_class == CKO_PUBLIC_KEY) {
+    const auto point = key.attributes.Get(CKA_EC_POINT);
+    const auto parsed = point ? ParseEd25519Point(*point) : std::nullopt;
+    if (!parsed) return Refuse(CKR_FUNCTION_FAILED);
+    public_key = *parsed;
+  } else {
+    const auto opened = OpenEdwardsPrivate(key);
+    if (!opened) return Refuse(opened.error());
+    const auto copied = ToCk((*opened)->With([&](Ed25519Key& its) {
+      std::copy_n(its.bytes + kEd25519SeedBytes, public_key.size(), public_key.begin());
+    }));
+    if (!copied) return Refuse(copied.error());
+  }
+  return PublicKeyInfo(kOid, {}, public_key);
+}
+
+CkResult<std::shared_ptr<SecretBox<Ed25519Key>>> OpenEdwardsPrivate(const Key& key) {
+  return key.cache->Get<Ed25519Key>([&]() -> CkResult<SecretBox<Ed25519Key>> {
+    auto box = ToCk(SecretBox<Ed25519Key>::Make());
+    if (!box) return box;
+    const auto expanded =
+        key.secret->WithSecret<kEd25519SeedBytes>([&](SecretView<kEd25519SeedBytes> seed) {
+          return box->With([&](Ed25519Key& its) {
+            Ed25519PublicKey public_key;
+            ED25519_keypair_from_seed(public_key.data(), its.bytes, seed.data());
+          });
+        });
+    if (!expanded) return Refuse(RvOf(expanded.error()));
+    return box;
+  });
 }
 
 }  // namespace secretmem

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <array>
+#include <memory>
 
 #include "mechanisms/mechanism.h"
+#include "vault/secret_box.h"
 
 namespace secretmem {
 
@@ -21,6 +23,19 @@ std::optional<Ed25519PublicKey> ParseEd25519Point(std::span<const uint8_t> point
 CkResult<NewKeyPair> GenerateEdwards(Parameter parameter, const AttributeSource& wanted);
 CkResult<AttributeValues> ImportEdwardsPublic(const AttributeSource& given);
 CkResult<NewKey> ImportEdwardsPrivate(const AttributeSource& given);
+
+// PKCS#8 and SubjectPublicKeyInfo, RFC 8410.
+CkResult<Vault> EdwardsToPkcs8(const Key& key);
+CkResult<NewKey> EdwardsFromPkcs8(std::span<const uint8_t> der);
+CkResult<std::vector<uint8_t>> EdwardsPublicKeyInfo(const Key& key);
+
+// Ed25519Key is a private key ready for use: the seed, then the public key, as BoringSSL has it.
+struct Ed25519Key {
+  uint8_t bytes[kEd25519SeedBytes + std::tuple_size_v<Ed25519PublicKey>];
+};
+
+// OpenEdwardsPrivate expands a private key, once.
+CkResult<std::shared_ptr<SecretBox<Ed25519Key>>> OpenEdwardsPrivate(const Key& key);
 
 // CKM_EDDSA for Ed25519 without prehash and context: the parameter is absent, or says so. The parts
 // of a message are kept in ordinary memory until the end, as Ed25519 reads messages twice.

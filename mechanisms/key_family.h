@@ -21,6 +21,8 @@ struct KeyFamily {
   // that it contains, CKA_EC_PARAMS say; CKR_WRAPPED_KEY_INVALID if |der| is not such a key.
   CkResult<Vault> (*to_pkcs8)(const Key& key) = nullptr;
   CkResult<NewKey> (*from_pkcs8)(std::span<const uint8_t> der) = nullptr;
+  // public_key_info is the DER SubjectPublicKeyInfo of a public key, or of a private key's.
+  CkResult<std::vector<uint8_t>> (*public_key_info)(const Key& key) = nullptr;
   // Finds the value of a secret attribute inside a key's secret, in a borrow; nothing if it is not
   // there. Null where the secret is one value.
   std::optional<std::span<const uint8_t>> (*find_secret)(std::span<const uint8_t> secret,

@@ -198,7 +198,7 @@ bool IsWrappedLength(CK_MECHANISM_TYPE type, size_t size) {
 }  // namespace
 
 CkResult<Vault> UnwrapAes(CK_MECHANISM_TYPE type, Parameter parameter, const Key& unwrapping,
-                          std::span<const uint8_t> wrapped, std::optional<size_t> length) {
+                          std::span<const uint8_t> wrapped, std::span<const size_t> lengths) {
   if (type == CKM_AES_GCM) return UnwrapGcm(parameter, unwrapping, wrapped);
   const auto iv = ReadIv(type, parameter);
   if (!iv) return Refuse(iv.error());
@@ -219,12 +219,13 @@ CkResult<Vault> UnwrapAes(CK_MECHANISM_TYPE type, Parameter parameter, const Key
       // Zeros that were added are taken off again.
       const size_t step = type == CKM_AES_CBC ? kAesBlock : kSemiblock;
       const bool with_zeros = type == CKM_AES_CBC || type == CKM_AES_KEY_WRAP;
-      if (with_zeros && length && *length < *size && *size - *length < step) {
-        const auto zeros = bytes.subspan(*length, *size - *length);
+      const size_t length = lengths.size() == 1 ? lengths.front() : *size;
+      if (with_zeros && length < *size && *size - length < step) {
+        const auto zeros = bytes.subspan(length, *size - length);
         if (std::ranges::any_of(zeros, [](uint8_t byte) { return byte != 0; })) {
           return CKR_WRAPPED_KEY_INVALID;
         }
-        size = *length;
+        size = length;
       }
       auto copy = Vault::CopyOf(bytes.first(*size));
       if (!copy) return RvOf(copy.error());

@@ -12,8 +12,8 @@ namespace secretmem {
 CkResult<std::vector<uint8_t>> WrapAes(CK_MECHANISM_TYPE type, Parameter parameter,
                                        const Key& wrapping, const Vault& material);
 
-// |length|: where the bytes that zeros were added to end, if that is known.
+// |lengths|: if it is one, there the bytes end that zeros were added to.
 CkResult<Vault> UnwrapAes(CK_MECHANISM_TYPE type, Parameter parameter, const Key& unwrapping,
-                          std::span<const uint8_t> wrapped, std::optional<size_t> length);
+                          std::span<const uint8_t> wrapped, std::span<const size_t> lengths);
 
 }  // namespace secretmem

@@ -124,6 +124,10 @@ struct Mechanism {
   CkResult<std::unique_ptr<DigestOperation>> (*digest)(Type, Parameter) = nullptr;
   CkResult<std::unique_ptr<SignOperation>> (*sign)(Type, Parameter, const Key&) = nullptr;
   CkResult<std::unique_ptr<VerifyOperation>> (*verify)(Type, Parameter, const Key&) = nullptr;
+  // Signatures that contain what they sign.
+  CkResult<std::unique_ptr<SignOperation>> (*sign_recover)(Type, Parameter, const Key&) = nullptr;
+  CkResult<std::unique_ptr<RecoverOperation>> (*verify_recover)(Type, Parameter,
+                                                                const Key&) = nullptr;
   CkResult<std::unique_ptr<CipherOperation>> (*encrypt)(Type, Parameter, const Key&) = nullptr;
   CkResult<std::unique_ptr<CipherOperation>> (*decrypt)(Type, Parameter, const Key&) = nullptr;
 
@@ -137,11 +141,13 @@ struct Mechanism {
   // only the result leaves secret memory.
   CkResult<std::vector<uint8_t>> (*wrap)(Type, Parameter, const Key& wrapping,
                                          const Vault& material) = nullptr;
-  // unwrap returns the same in a vault. |length| is the plain key's in bytes where the template or
-  // the key type says it. CKR_WRAPPED_KEY_INVALID, CKR_WRAPPED_KEY_LEN_RANGE.
+  // unwrap returns the same in a vault. |lengths| are those in bytes that the plain key may have,
+  // where the template or the key type says so. CKR_WRAPPED_KEY_INVALID, CKR_WRAPPED_KEY_LEN_RANGE.
   CkResult<Vault> (*unwrap)(Type, Parameter, const Key& unwrapping,
                             std::span<const uint8_t> wrapped,
-                            std::optional<size_t> length) = nullptr;
+                            std::span<const size_t> lengths) = nullptr;
+  // Whether it takes secret keys only.
+  bool wraps_secret_keys_only = false;
 };
 
 // AllMechanisms is the table, ascending by type.

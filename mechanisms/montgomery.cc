@@ -11,6 +11,7 @@ namespace secretmem {
 namespace {
 
 constexpr uint8_t kIdX25519[] = {0x06, 0x03, 0x2b, 0x65, 0x6e};
+constexpr auto kOid = std::span(kIdX25519).subspan<2>();
 
 // Further forms that clients send for the same curve.
 constexpr uint8_t kName[] = {0x13, 0x0a, 'c', 'u', 'r', 'v', 'e', '2', '5', '5', '1', '9'};
@@ -91,33 +92,29 @@ CkResult<NewKey> ImportMontgomeryPrivate(const AttributeSource& given) {
   return NewKey{std::move(*secret), {{CKA_EC_PARAMS, std::move(*stored)}}};
 }
 
-CkResult<Vault> MontgomeryToPkcs8(const Key& key) {
-  // Everything before the key's 32 bytes: version 1, id-X25519, and two OCTET STRINGs.
-  constexpr uint8_t kPrefix[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
-                                 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20};
-  auto vault = ToCk(Vault::New(sizeof(kPrefix) + kX25519Bytes));
-  if (!vault) return vault;
-  const auto written = ToCk(vault->WriteSecret([&](std::span<uint8_t> der) {
-    return key.secret->WithSecret<kX25519Bytes>([&](SecretView<kX25519Bytes> secret) {
-      std::ranges::copy(secret, std::ranges::copy(kPrefix, der.begin()).out);
-    });
-  }));
-  if (!written) return Refuse(written.error());
-  return vault;
-}
+CkResult<Vault> MontgomeryToPkcs8(const Key& key) { return WriteRfc8410Key(kOid, *key.secret); }
 
 CkResult<NewKey> MontgomeryFromPkcs8(std::span<const uint8_t> der) {
-  auto info = ReadPkcs8(der);
-  CBS secret;
-  if (!info || CBS_len(&info->parameters) != 0 ||
-      !CBS_mem_equal(&info->algorithm, kIdX25519 + 2, sizeof(kIdX25519) - 2) ||
-      !CBS_get_asn1(&info->private_key, &secret, CBS_ASN1_OCTETSTRING) ||
-      CBS_len(&info->private_key) != 0 || CBS_len(&secret) != kX25519Bytes) {
-    return Refuse(CKR_WRAPPED_KEY_INVALID);
+  auto secret = ReadRfc8410Key(kOid, der);
+  if (!secret) return Refuse(secret.error());
+  return NewKey{std::move(*secret), {{CKA_EC_PARAMS, Bytes(kIdX25519)}}};
+}
+
+CkResult<std::vector<uint8_t>> MontgomeryPublicKeyInfo(const Key& key) {
+  X25519PublicKey public_key;
+  if (key.object_class == CKO_PUBLIC_KEY) {
+    const auto point = key.attributes.Get(CKA_EC_POINT);
+    const auto parsed = point ? ParseX25519Point(*point) : std::nullopt;
+    if (!parsed) return Refuse(CKR_FUNCTION_FAILED);
+    public_key = *parsed;
+  } else {
+    const auto computed =
+        ToCk(key.secret->WithSecret<kX25519Bytes>([&](SecretView<kX25519Bytes> secret) {
+          X25519_public_from_private(public_key.data(), secret.data());
+        }));
+    if (!computed) return Refuse(computed.error());
   }
-  auto vault = ToCk(Vault::CopyOf({CBS_data(&secret), CBS_len(&secret)}));
-  if (!vault) return Refuse(vault.error());
-  return NewKey{std::move(*vault), {{CKA_EC_PARAMS, Bytes(kIdX25519)}}};
+  return PublicKeyInfo(kOid, {}, public_key);
 }
 
 }  // namespace secretmem

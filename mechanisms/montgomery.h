@@ -29,5 +29,7 @@ CkResult<NewKey> ImportMontgomeryPrivate(const AttributeSource& given);
 // PKCS#8 for CKK_EC_MONTGOMERY, as RFC 8410, 7 has it.
 CkResult<Vault> MontgomeryToPkcs8(const Key& key);
 CkResult<NewKey> MontgomeryFromPkcs8(std::span<const uint8_t> der);
+// RFC 8410, 4.
+CkResult<std::vector<uint8_t>> MontgomeryPublicKeyInfo(const Key& key);
 
 }  // namespace secretmem

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "mechanisms/result.h"
 #include "vault/vault.h"
@@ -69,6 +70,17 @@ class VerifyOperation {
 
   // Verify is the single-part form: by default Update and Final.
   virtual CkStatus Verify(std::span<const uint8_t> data, std::span<const uint8_t> signature);
+};
+
+// RecoverOperation gives back what a signature was made of. CKR_SIGNATURE_INVALID,
+// CKR_SIGNATURE_LEN_RANGE.
+class RecoverOperation {
+ public:
+  virtual ~RecoverOperation() = default;
+
+  // max_size returns the most bytes that the data can have.
+  virtual size_t max_size() const = 0;
+  virtual CkResult<std::vector<uint8_t>> Recover(std::span<const uint8_t> signature) = 0;
 };
 
 // CipherOperation encrypts or decrypts.

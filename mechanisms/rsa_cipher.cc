@@ -197,4 +197,49 @@ CkResult<std::unique_ptr<CipherOperation>> DecryptRsa(CK_MECHANISM_TYPE type, Pa
   return std::make_unique<Decryption>(std::move(*scheme));
 }
 
+CkResult<std::vector<uint8_t>> WrapRsa(CK_MECHANISM_TYPE type, Parameter parameter,
+                                       const Key& wrapping, const Vault& material) {
+  const auto scheme = Begin(type, parameter, OpenRsaPublic(wrapping));
+  if (!scheme) return Refuse(scheme.error());
+  if (material.size() > scheme->room()) return Refuse(CKR_KEY_SIZE_RANGE);
+  std::vector<uint8_t> wrapped(scheme->size());
+  const auto done = Flatten(scheme->key.key->With([&](RsaKey& key) {
+    return material.WithSecret([&](std::span<const uint8_t> plain) -> CK_RV {
+      return Encrypt(*scheme, key.rsa.get(), plain, wrapped);
+    });
+  }));
+  if (!done) return Refuse(done.error());
+  return wrapped;
+}
+
+CkResult<Vault> UnwrapRsa(CK_MECHANISM_TYPE type, Parameter parameter, const Key& unwrapping,
+                          std::span<const uint8_t> wrapped, std::span<const size_t> lengths) {
+  const auto scheme = Begin(type, parameter, OpenRsaPrivate(unwrapping));
+  if (!scheme) return Refuse(scheme.error());
+  if (wrapped.size() != scheme->size()) return Refuse(CKR_WRAPPED_KEY_LEN_RANGE);
+  std::vector<size_t> fitting;
+  std::ranges::copy_if(lengths, std::back_inserter(fitting),
+                       [&](size_t length) { return length > 0 && length <= scheme->room(); });
+  // No such key can be in it, whatever the padding.
+  if (!lengths.empty() && fitting.empty()) return Refuse(CKR_WRAPPED_KEY_LEN_RANGE);
+  auto unwrapped = ToCk(scheme->key.key->With([&](RsaKey& key) -> CkResult<Vault> {
+    uint8_t plain[kRsaMaxBytes];
+    const std::span<uint8_t> room(plain, scheme->room());
+    size_t size = 0;
+    if (type == CKM_RSA_PKCS) {
+      const auto written = UnwrapPkcs1(key, wrapped, fitting, room);
+      if (!written) return Refuse(FailureOr(CKR_WRAPPED_KEY_INVALID));
+      size = *written;
+    } else {
+      const auto written = Decrypt(*scheme, key, wrapped, room);
+      if (!written) return Refuse(written.error());
+      size = *written;
+    }
+    if (size == 0) return Refuse(CKR_WRAPPED_KEY_INVALID);
+    return ToCk(Vault::CopyOf(room.first(size)));
+  }));
+  if (!unwrapped) return Refuse(unwrapped.error());
+  return std::move(*unwrapped);
+}
+
 }  // namespace secretmem

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "mechanisms/boringssl_error.h"
+#include "mechanisms/pkcs8.h"
 #include "mechanisms/rsa_numbers.h"
 #include "mechanisms/secret_key.h"
 
@@ -17,6 +18,10 @@ namespace secretmem {
 namespace {
 
 constexpr uint8_t kDefaultExponent[] = {1, 0, 1};
+
+// rsaEncryption, the contents of the OID, and its parameters.
+constexpr uint8_t kRsaEncryption[] = {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01};
+constexpr uint8_t kNull[] = {0x05, 0x00};
 
 // The order of an RSAPrivateKey after its version.
 constexpr CK_ATTRIBUTE_TYPE kComponents[] = {
@@ -123,6 +128,30 @@ CkResult<Made> Generate(size_t bits, std::span<const uint8_t> exponent) {
   }
   SafePoint();
   return Finish(rsa.get());
+}
+
+// MarshalPublic is the DER RSAPublicKey of a public or private key's attributes.
+CkResult<std::vector<uint8_t>> MarshalPublic(const AttributeSource& attributes) {
+  const auto modulus = attributes.Get(CKA_MODULUS);
+  const auto exponent = attributes.Get(CKA_PUBLIC_EXPONENT);
+  if (!modulus || !exponent) return Refuse(CKR_TEMPLATE_INCOMPLETE);
+  std::vector<uint8_t> der;
+  const auto done = Flatten(OnSecretStack([&]() -> CK_RV {
+    const bssl::UniquePtr<BIGNUM> n(BN_bin2bn(modulus->data(), modulus->size(), nullptr));
+    const bssl::UniquePtr<BIGNUM> e(BN_bin2bn(exponent->data(), exponent->size(), nullptr));
+    bssl::ScopedCBB cbb;
+    CBB sequence;
+    if (n == nullptr || e == nullptr || !CBB_init(cbb.get(), 256) ||
+        !CBB_add_asn1(cbb.get(), &sequence, CBS_ASN1_SEQUENCE) ||
+        !BN_marshal_asn1(&sequence, n.get()) || !BN_marshal_asn1(&sequence, e.get()) ||
+        !CBB_flush(cbb.get())) {
+      return FailureOr(CKR_FUNCTION_FAILED);
+    }
+    der.assign(CBB_data(cbb.get()), CBB_data(cbb.get()) + CBB_len(cbb.get()));
+    return CKR_OK;
+  }));
+  if (!done) return Refuse(done.error());
+  return der;
 }
 
 }  // namespace
@@ -237,6 +266,41 @@ CkResult<NewKey> ImportRsaPrivate(const AttributeSource& given) {
   return NewKey{
       std::move(key.secret),
       {{CKA_MODULUS, std::move(key.modulus)}, {CKA_PUBLIC_EXPONENT, std::move(key.exponent)}}};
+}
+
+CkResult<Vault> RsaToPkcs8(const Key& key) {
+  auto written = ToCk(key.secret->WithSecret([&](std::span<const uint8_t> der) {
+    return WritePkcs8(kRsaEncryption, kNull,
+                      [&](CBB* out) { return CBB_add_bytes(out, der.data(), der.size()); });
+  }));
+  if (!written) return Refuse(written.error());
+  return std::move(*written);
+}
+
+CkResult<NewKey> RsaFromPkcs8(std::span<const uint8_t> der) {
+  auto info = ReadPkcs8(der);
+  if (!info || !CBS_mem_equal(&info->algorithm, kRsaEncryption, sizeof(kRsaEncryption)) ||
+      !CBS_mem_equal(&info->parameters, kNull, sizeof(kNull))) {
+    return Refuse(CKR_WRAPPED_KEY_INVALID);
+  }
+  // Checks that the numbers fit together.
+  const bssl::UniquePtr<RSA> rsa(RSA_parse_private_key(&info->private_key));
+  if (rsa == nullptr || CBS_len(&info->private_key) != 0) {
+    return Refuse(FailureOr(CKR_WRAPPED_KEY_INVALID));
+  }
+  const size_t bits = BN_num_bits(RSA_get0_n(rsa.get()));
+  if (bits < kRsaMinBits || bits > kRsaMaxBits) return Refuse(CKR_WRAPPED_KEY_INVALID);
+  auto made = Finish(rsa.get());
+  if (!made) return Refuse(made.error());
+  return NewKey{
+      std::move(made->secret),
+      {{CKA_MODULUS, std::move(made->modulus)}, {CKA_PUBLIC_EXPONENT, std::move(made->exponent)}}};
+}
+
+CkResult<std::vector<uint8_t>> RsaPublicKeyInfo(const Key& key) {
+  const auto der = MarshalPublic(key.attributes);
+  if (!der) return Refuse(der.error());
+  return PublicKeyInfo(kRsaEncryption, kNull, *der);
 }
 
 std::optional<std::span<const uint8_t>> FindRsaComponent(std::span<const uint8_t> secret,

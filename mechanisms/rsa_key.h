@@ -56,6 +56,11 @@ CkResult<NewKeyPair> GenerateRsa(Parameter parameter, const AttributeSource& wan
 CkResult<AttributeValues> ImportRsaPublic(const AttributeSource& given);
 CkResult<NewKey> ImportRsaPrivate(const AttributeSource& given);
 
+// PKCS#8 (RFC 8017, A.1) and SubjectPublicKeyInfo. What is read must fit together.
+CkResult<Vault> RsaToPkcs8(const Key& key);
+CkResult<NewKey> RsaFromPkcs8(std::span<const uint8_t> der);
+CkResult<std::vector<uint8_t>> RsaPublicKeyInfo(const Key& key);
+
 // FindRsaComponent returns a secret attribute's value inside |secret|, a private key's, without
 // leading zeros. In a borrow.
 std::optional<std::span<const uint8_t>> FindRsaComponent(std::span<const uint8_t> secret,

@@ -50,8 +50,8 @@ bool Expand(std::span<const uint8_t, SHA256_DIGEST_LENGTH> key, std::string_view
 }
 
 // AlternativeLength takes the last of the candidates that is short enough.
-uint32_t AlternativeLength(std::span<const uint8_t, 2 * kLengthCandidates> candidates,
-                           uint32_t longest) {
+using Candidates = std::span<const uint8_t, 2 * kLengthCandidates>;
+uint32_t AlternativeLength(Candidates candidates, uint32_t longest) {
   uint32_t mask = longest;
   for (const int shift : {1, 2, 4, 8}) mask |= mask >> shift;
   uint32_t length = 0;
@@ -77,10 +77,45 @@ uint32_t MessageAt(std::span<const uint8_t> padded, uint32_t* good) {
   return zero_at + 1;
 }
 
-}  // namespace
+// Lengths decides, without a branch, whether a message's length will do, and what the alternative's
+// is. |total| is the modulus's length.
+struct AnyLength {
+  uint32_t Fits(uint32_t /*length*/) const { return ~0U; }
+  uint32_t Alternative(Candidates candidates, uint32_t total) const {
+    return AlternativeLength(candidates, total - 10);
+  }
+};
 
-std::optional<size_t> DecryptPkcs1(RsaKey& key, std::span<const uint8_t> ciphertext,
-                                   std::span<uint8_t> out) {
+struct NotEmpty {
+  uint32_t Fits(uint32_t length) const { return ~IsZero(length); }
+  uint32_t Alternative(Candidates candidates, uint32_t total) const {
+    const uint32_t length = AlternativeLength(candidates, total - 10);
+    return length | (IsZero(length) & 1);
+  }
+};
+
+struct OneOf {
+  std::span<const size_t> lengths;
+
+  uint32_t Fits(uint32_t length) const {
+    uint32_t fits = 0;
+    for (const size_t one : lengths) fits |= IsEqual(length, static_cast<uint32_t>(one));
+    return fits;
+  }
+  uint32_t Alternative(Candidates candidates, uint32_t /*total*/) const {
+    const uint32_t drawn = static_cast<uint32_t>(candidates[0] << 8) | candidates[1];
+    const uint32_t chosen = (drawn * static_cast<uint32_t>(lengths.size())) >> 16;
+    uint32_t length = 0;
+    for (uint32_t i = 0; i < lengths.size(); ++i) {
+      length = Select(IsEqual(i, chosen), static_cast<uint32_t>(lengths[i]), length);
+    }
+    return length;
+  }
+};
+
+template <class Lengths>
+std::optional<size_t> Decrypt(RsaKey& key, std::span<const uint8_t> ciphertext,
+                              const Lengths& lengths, std::span<uint8_t> out) {
   const size_t size = ciphertext.size();
   uint8_t padded[kRsaMaxBytes], alternative[kRsaMaxBytes], candidates[2 * kLengthCandidates];
   size_t decrypted = 0;
@@ -97,7 +132,8 @@ std::optional<size_t> DecryptPkcs1(RsaKey& key, std::span<const uint8_t> ciphert
   const auto total = static_cast<uint32_t>(size);
   uint32_t good;
   const uint32_t message_at = MessageAt({padded, size}, &good);
-  const uint32_t length = AlternativeLength(candidates, total - 10);
+  good &= lengths.Fits(total - message_at);
+  const uint32_t length = lengths.Alternative(candidates, total);
   const uint32_t begin = Select(good, message_at, total - length);
   for (size_t i = 0; i < size; ++i) {
     padded[i] = static_cast<uint8_t>(Select(good, padded[i], alternative[i]));
@@ -106,6 +142,19 @@ std::optional<size_t> DecryptPkcs1(RsaKey& key, std::span<const uint8_t> ciphert
   const size_t written = std::min<size_t>(total - begin, out.size());
   std::copy_n(padded + begin, written, out.begin());
   return written;
+}
+
+}  // namespace
+
+std::optional<size_t> DecryptPkcs1(RsaKey& key, std::span<const uint8_t> ciphertext,
+                                   std::span<uint8_t> out) {
+  return Decrypt(key, ciphertext, AnyLength{}, out);
+}
+
+std::optional<size_t> UnwrapPkcs1(RsaKey& key, std::span<const uint8_t> ciphertext,
+                                  std::span<const size_t> lengths, std::span<uint8_t> out) {
+  if (lengths.empty()) return Decrypt(key, ciphertext, NotEmpty{}, out);
+  return Decrypt(key, ciphertext, OneOf{lengths}, out);
 }
 
 }  // namespace secretmem

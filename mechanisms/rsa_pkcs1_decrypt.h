@@ -21,4 +21,10 @@ namespace secretmem {
 std::optional<size_t> DecryptPkcs1(RsaKey& key, std::span<const uint8_t> ciphertext,
                                    std::span<uint8_t> out);
 
+// UnwrapPkcs1 is the same for a key, which is not empty. |lengths|, each from 1 to the length of
+// |out|, are those that it may have, if that is known: a message of another length counts as a
+// wrong padding, and what a wrong padding yields has one of them.
+std::optional<size_t> UnwrapPkcs1(RsaKey& key, std::span<const uint8_t> ciphertext,
+                                  std::span<const size_t> lengths, std::span<uint8_t> out);
+
 }  // namespace secretmem

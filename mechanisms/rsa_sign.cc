@@ -48,11 +48,16 @@ class Signature {
 
   size_t size() const { return key_.size(); }
   const Scheme& scheme() const { return *scheme_; }
+  size_t max_recovered() const {
+    return scheme_->padding == Padding::kPkcs1 ? size() - kRsaPkcs1Overhead : size();
+  }
 
   // |data| is the hash where the scheme hashes.
   CkStatus CheckLength(std::span<const uint8_t> data) const;
   CkStatus Sign(std::span<const uint8_t> data, std::span<uint8_t> out) const;
   CkStatus Verify(std::span<const uint8_t> data, std::span<const uint8_t> signature) const;
+  // Recover is for schemes that do not hash.
+  CkResult<std::vector<uint8_t>> Recover(std::span<const uint8_t> signature) const;
 
  private:
   Signature(const Scheme* scheme, OpenRsaKey key) : scheme_(scheme), key_(std::move(key)) {}
@@ -61,6 +66,8 @@ class Signature {
   CK_RV SignOnStack(RSA* rsa, std::span<const uint8_t> data, std::span<uint8_t> out) const;
   CK_RV VerifyOnStack(RSA* rsa, std::span<const uint8_t> data,
                       std::span<const uint8_t> signature) const;
+  bool RecoverOnStack(RSA* rsa, std::span<const uint8_t> signature, uint8_t* out,
+                      size_t* length) const;
 
   const Scheme* scheme_;
   OpenRsaKey key_;
@@ -165,19 +172,38 @@ CK_RV Signature::VerifyOnStack(RSA* rsa, std::span<const uint8_t> data,
                ? CKR_OK
                : FailureOr(CKR_SIGNATURE_INVALID);
   }
-  const bool pkcs1 = scheme_->padding == Padding::kPkcs1;
   uint8_t recovered[kRsaMaxBytes];
   size_t length = 0;
-  if (!RSA_verify_raw(rsa, &length, recovered, sizeof(recovered), signature.data(),
-                      signature.size(), pkcs1 ? RSA_PKCS1_PADDING : RSA_NO_PADDING)) {
-    return FailureOr(CKR_SIGNATURE_INVALID);
-  }
+  if (!RecoverOnStack(rsa, signature, recovered, &length)) return FailureOr(CKR_SIGNATURE_INVALID);
   const std::span<const uint8_t> signed_data(recovered, length);
-  if (pkcs1) return std::ranges::equal(signed_data, data) ? CKR_OK : CKR_SIGNATURE_INVALID;
+  if (scheme_->padding == Padding::kPkcs1)
+    return std::ranges::equal(signed_data, data) ? CKR_OK : CKR_SIGNATURE_INVALID;
   const auto zeros = signed_data.first(length - data.size());
   const bool same = std::ranges::all_of(zeros, [](uint8_t byte) { return byte == 0; }) &&
                     std::ranges::equal(signed_data.subspan(zeros.size()), data);
   return same ? CKR_OK : CKR_SIGNATURE_INVALID;
+}
+
+// |out| holds kRsaMaxBytes.
+bool Signature::RecoverOnStack(RSA* rsa, std::span<const uint8_t> signature, uint8_t* out,
+                               size_t* length) const {
+  return RSA_verify_raw(rsa, length, out, kRsaMaxBytes, signature.data(), signature.size(),
+                        scheme_->padding == Padding::kPkcs1 ? RSA_PKCS1_PADDING : RSA_NO_PADDING) ==
+         1;
+}
+
+CkResult<std::vector<uint8_t>> Signature::Recover(std::span<const uint8_t> signature) const {
+  if (signature.size() != size()) return Refuse(CKR_SIGNATURE_LEN_RANGE);
+  std::vector<uint8_t> data(kRsaMaxBytes);
+  size_t length = 0;
+  const auto done = Flatten(key_.key->With([&](RsaKey& key) -> CK_RV {
+    return RecoverOnStack(key.rsa.get(), signature, data.data(), &length)
+               ? CKR_OK
+               : FailureOr(CKR_SIGNATURE_INVALID);
+  }));
+  if (!done) return Refuse(done.error());
+  data.resize(length);
+  return data;
 }
 
 CkStatus Signature::Sign(std::span<const uint8_t> data, std::span<uint8_t> out) const {
@@ -219,6 +245,19 @@ class RawVerifier : public VerifyOperation {
   CkStatus Final(std::span<const uint8_t>) override { return Refuse(CKR_FUNCTION_NOT_SUPPORTED); }
   CkStatus Verify(std::span<const uint8_t> data, std::span<const uint8_t> signature) override {
     return signature_.Verify(data, signature);
+  }
+
+ private:
+  Signature signature_;
+};
+
+class Recoverer : public RecoverOperation {
+ public:
+  explicit Recoverer(Signature signature) : signature_(std::move(signature)) {}
+
+  size_t max_size() const override { return signature_.max_recovered(); }
+  CkResult<std::vector<uint8_t>> Recover(std::span<const uint8_t> signature) override {
+    return signature_.Recover(signature);
   }
 
  private:
@@ -302,6 +341,13 @@ CkResult<std::unique_ptr<VerifyOperation>> VerifyRsa(CK_MECHANISM_TYPE type, Par
                                                      const Key& key) {
   return Make<VerifyOperation, RawVerifier, HashVerifier>(
       Signature::Begin(type, parameter, key, OpenRsaPublic));
+}
+
+CkResult<std::unique_ptr<RecoverOperation>> RecoverRsa(CK_MECHANISM_TYPE type, Parameter parameter,
+                                                       const Key& key) {
+  auto signature = Signature::Begin(type, parameter, key, OpenRsaPublic);
+  if (!signature) return Refuse(signature.error());
+  return std::make_unique<Recoverer>(std::move(*signature));
 }
 
 }  // namespace secretmem

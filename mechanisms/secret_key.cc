@@ -53,10 +53,14 @@ bool AllowsSecretLength(CK_KEY_TYPE type, CK_ULONG length) {
   return found != nullptr && found->Allows(length);
 }
 
-std::optional<CK_ULONG> OnlySecretLength(CK_KEY_TYPE type) {
+std::vector<size_t> FewSecretLengths(CK_KEY_TYPE type) {
   const SecretKeyType* found = Find(type);
-  if (found == nullptr || found->min != found->max) return std::nullopt;
-  return found->min;
+  std::vector<size_t> lengths;
+  if (found == nullptr || found->Allows(found->min + 1)) return lengths;
+  for (CK_ULONG length = found->min; length <= found->max; length += found->step) {
+    lengths.push_back(length);
+  }
+  return lengths;
 }
 
 CkResult<size_t> SecretLength(const SecretRequest& request, std::optional<size_t> available) {
@@ -66,8 +70,8 @@ CkResult<size_t> SecretLength(const SecretRequest& request, std::optional<size_t
   if (request.length) {
     length = *request.length;
     if (length == 0) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
-  } else if (const auto only = OnlySecretLength(request.key_type)) {
-    length = *only;
+  } else if (type->min == type->max) {
+    length = type->min;
   } else if (available && type->step == 1) {
     length = *available;
   } else {

@@ -13,8 +13,8 @@ bool IsSecretKeyType(CK_KEY_TYPE type);
 // AllowsSecretLength says whether a secret key of this type may be |length| bytes long.
 bool AllowsSecretLength(CK_KEY_TYPE type, CK_ULONG length);
 
-// OnlySecretLength is the length of a key type that has one length only.
-std::optional<CK_ULONG> OnlySecretLength(CK_KEY_TYPE type);
+// FewSecretLengths are the lengths of a key type that has one or a few; none: any.
+std::vector<size_t> FewSecretLengths(CK_KEY_TYPE type);
 
 // SecretLength decides how many bytes a new key of |request.key_type| has. |available|: all that
 // there are to take, where CKA_VALUE_LEN may be left out; absent where any number can be made.

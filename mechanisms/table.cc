@@ -109,6 +109,17 @@ constexpr Mechanism RsaSignatureAndCipher(CK_MECHANISM_TYPE type) {
   row.info.flags |= CKF_SIGN | CKF_VERIFY;
   row.sign = SignRsa;
   row.verify = VerifyRsa;
+  row.info.flags |= CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
+  row.sign_recover = SignRsa;
+  row.verify_recover = RecoverRsa;
+  return row;
+}
+
+constexpr Mechanism WrappingToo(Mechanism row) {
+  row.info.flags |= CKF_WRAP | CKF_UNWRAP;
+  row.wrap = WrapRsa;
+  row.unwrap = UnwrapRsa;
+  row.wraps_secret_keys_only = true;
   return row;
 }
 
@@ -214,9 +225,13 @@ constexpr Mechanism kRows[] = {
      .info = {kRsaMinNewBits, kRsaMaxBits, CKF_GENERATE_KEY_PAIR},
      .generated_type = CKK_RSA,
      .generate_key_pair = GenerateRsa},
-    RsaSignatureAndCipher(CKM_RSA_PKCS),
+    WrappingToo(RsaSignatureAndCipher(CKM_RSA_PKCS)),
     RsaSignatureAndCipher(CKM_RSA_X_509),
-    RsaCipher(CKM_RSA_PKCS_OAEP),
+    WrappingToo(RsaCipher(CKM_RSA_PKCS_OAEP)),
+    {.type = CKM_RSA_AES_KEY_WRAP,
+     .info = {kRsaMinBits, kRsaMaxBits, CKF_WRAP | CKF_UNWRAP},
+     .wrap = WrapRsaAes,
+     .unwrap = UnwrapRsaAes},
     RsaSignature(CKM_RSA_PKCS_PSS),
     RsaSignature(CKM_SHA1_RSA_PKCS),
     RsaSignature(CKM_SHA224_RSA_PKCS),
@@ -272,18 +287,28 @@ static_assert(std::ranges::adjacent_find(kMechanisms, {}, &Mechanism::type) == k
 constexpr KeyFamily kFamilies[] = {
     {.key_type = CKK_EC,
      .import_public = ImportWeierstrassPublic,
-     .import_private = ImportWeierstrassPrivate},
+     .import_private = ImportWeierstrassPrivate,
+     .to_pkcs8 = WeierstrassToPkcs8,
+     .from_pkcs8 = WeierstrassFromPkcs8,
+     .public_key_info = WeierstrassPublicKeyInfo},
     {.key_type = CKK_EC_EDWARDS,
      .import_public = ImportEdwardsPublic,
-     .import_private = ImportEdwardsPrivate},
+     .import_private = ImportEdwardsPrivate,
+     .to_pkcs8 = EdwardsToPkcs8,
+     .from_pkcs8 = EdwardsFromPkcs8,
+     .public_key_info = EdwardsPublicKeyInfo},
     {.key_type = CKK_EC_MONTGOMERY,
      .import_public = ImportMontgomeryPublic,
      .import_private = ImportMontgomeryPrivate,
      .to_pkcs8 = MontgomeryToPkcs8,
-     .from_pkcs8 = MontgomeryFromPkcs8},
+     .from_pkcs8 = MontgomeryFromPkcs8,
+     .public_key_info = MontgomeryPublicKeyInfo},
     {.key_type = CKK_RSA,
      .import_public = ImportRsaPublic,
      .import_private = ImportRsaPrivate,
+     .to_pkcs8 = RsaToPkcs8,
+     .from_pkcs8 = RsaFromPkcs8,
+     .public_key_info = RsaPublicKeyInfo,
      .find_secret = FindRsaComponent},
 };
 

@@ -63,6 +63,23 @@ CkResult<const Curve*> CurveOf(const AttributeSource& source) {
   return FindCurve(*params);
 }
 
+CkResult<std::shared_ptr<SecretBox<EcKey>>> OpenEcPrivate(const Key& key, const Curve& curve) {
+  return key.cache->Get<EcKey>([&]() -> CkResult<SecretBox<EcKey>> {
+    auto box = ToCk(SecretBox<EcKey>::Make());
+    if (!box) return box;
+    const auto parsed = ToCk(key.secret->WithSecret([&](std::span<const uint8_t> scalar) {
+      return box->With([&](EcKey& its) {
+        its.key = ParseScalar(curve, scalar);
+        return its.key != nullptr;
+      });
+    }));
+    if (!parsed) return Refuse(parsed.error());
+    // The bytes were checked when they came in.
+    if (!*parsed) return Refuse(CKR_DEVICE_MEMORY);
+    return box;
+  });
+}
+
 bssl::UniquePtr<EC_KEY> ParseScalar(const Curve& curve, std::span<const uint8_t> scalar) {
   bssl::UniquePtr<EC_KEY> key(EC_KEY_new_by_curve_name(curve.nid));
   bssl::UniquePtr<BIGNUM> number(BN_bin2bn(scalar.data(), scalar.size(), nullptr));

@@ -2,9 +2,11 @@
 
 #include <openssl/ec_key.h>
 
+#include <memory>
 #include <string_view>
 
 #include "mechanisms/mechanism.h"
+#include "vault/secret_box.h"
 
 namespace secretmem {
 
@@ -28,7 +30,16 @@ CkResult<const Curve*> FindCurve(std::span<const uint8_t> params);
 // CurveOf is FindCurve for CKA_EC_PARAMS of |source|; CKR_TEMPLATE_INCOMPLETE without.
 CkResult<const Curve*> CurveOf(const AttributeSource& source);
 
-// What follows runs on secret stacks, and so does the destruction of what it returns.
+// EcKey is a private key ready for use. BoringSSL's EC_KEY may be used by several threads at once.
+struct EcKey {
+  bssl::UniquePtr<EC_KEY> key;
+};
+
+// OpenEcPrivate parses the private key |key| of |curve|, once.
+CkResult<std::shared_ptr<SecretBox<EcKey>>> OpenEcPrivate(const Key& key, const Curve& curve);
+
+// What follows, as far as ParsePoint, runs on secret stacks, and so does the destruction of what it
+// returns.
 
 // ParseScalar makes a private key of |scalar|, big endian, of any length. Null if it is not in
 // [1, order - 1], or without memory.
@@ -44,5 +55,11 @@ bssl::UniquePtr<EC_KEY> ParsePoint(const Curve& curve, std::span<const uint8_t> 
 CkResult<NewKeyPair> GenerateWeierstrass(Parameter parameter, const AttributeSource& wanted);
 CkResult<AttributeValues> ImportWeierstrassPublic(const AttributeSource& given);
 CkResult<NewKey> ImportWeierstrassPrivate(const AttributeSource& given);
+
+// PKCS#8 with an ECPrivateKey (RFC 5915), written with its public key and without parameters, read
+// with or without either. CKR_CURVE_NOT_SUPPORTED.
+CkResult<Vault> WeierstrassToPkcs8(const Key& key);
+CkResult<NewKey> WeierstrassFromPkcs8(std::span<const uint8_t> der);
+CkResult<std::vector<uint8_t>> WeierstrassPublicKeyInfo(const Key& key);
 
 }  // namespace secretmem

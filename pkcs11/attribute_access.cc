@@ -7,6 +7,7 @@
 #include "mechanisms/key_family.h"
 #include "mechanisms/vendor.h"
 #include "pkcs11/attribute_rules.h"
+#include "pkcs11/object_factory.h"
 #include "vault/constant_time.h"
 #include "vault/secret_memory.h"
 
@@ -15,6 +16,11 @@ namespace {
 
 std::span<const uint8_t> Text(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+bool IsPublicKeyInfo(const Object& object, CK_ATTRIBUTE_TYPE type) {
+  return type == CKA_PUBLIC_KEY_INFO &&
+         (object.object_class() == CKO_PUBLIC_KEY || object.object_class() == CKO_PRIVATE_KEY);
 }
 
 // PublicValue returns what lies in ordinary memory or is told by the circumstances.
@@ -26,11 +32,18 @@ std::optional<std::span<const uint8_t>> PublicValue(const Object& object, CK_ATT
     if (!object.Is(CKA_TOKEN)) return Text("none");
     return Text(object.Is(CKA_PRIVATE) ? "pin" : "store");
   }
+  if (IsPublicKeyInfo(object, type)) return std::nullopt;
   return object.attributes.Get(type);
 }
 
-// LazyCheckValue returns CKA_CHECK_VALUE of a secret key that does not have it stored.
-std::optional<CheckValue> LazyCheckValue(const Object& object, CK_ATTRIBUTE_TYPE type) {
+// Computed returns what follows from a key and is not stored: CKA_CHECK_VALUE of a secret key,
+// CKA_PUBLIC_KEY_INFO.
+std::optional<std::vector<uint8_t>> Computed(const Object& object, CK_ATTRIBUTE_TYPE type) {
+  if (IsPublicKeyInfo(object, type)) {
+    auto info = PublicKeyInfoOf(object);
+    if (!info) return std::nullopt;
+    return std::move(*info);
+  }
   if (type != CKA_CHECK_VALUE || object.object_class() != CKO_SECRET_KEY ||
       object.secret == nullptr) {
     return std::nullopt;
@@ -39,7 +52,7 @@ std::optional<CheckValue> LazyCheckValue(const Object& object, CK_ATTRIBUTE_TYPE
   if (!vault) return std::nullopt;
   const auto value = CheckValueOf(object.key_type(), **vault);
   if (!value) return std::nullopt;
-  return *value;
+  return std::vector<uint8_t>(value->begin(), value->end());
 }
 
 bool IsTemplate(CK_ATTRIBUTE_TYPE type) {
@@ -132,7 +145,7 @@ CK_RV ReadOne(const Object& object, CK_ATTRIBUTE& attribute) {
   }
   const auto value = PublicValue(object, attribute.type);
   if (!value) {
-    if (const auto computed = LazyCheckValue(object, attribute.type)) {
+    if (const auto computed = Computed(object, attribute.type)) {
       return WriteValue(attribute, *computed);
     }
     attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
@@ -189,7 +202,7 @@ bool Matches(const Object& object, const TemplateReader& wanted) {
     if (const auto value = PublicValue(object, entry.type)) {
       return std::ranges::equal(*value, entry.value);
     }
-    const auto computed = LazyCheckValue(object, entry.type);
+    const auto computed = Computed(object, entry.type);
     return computed && std::ranges::equal(*computed, entry.value);
   });
 }

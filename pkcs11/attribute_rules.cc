@@ -84,7 +84,9 @@ constexpr AttributeRule kRules[] = {
     {CKA_EXPONENT_1, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate | kSecret, kAbsent},
     {CKA_EXPONENT_2, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate | kSecret, kAbsent},
     {CKA_COEFFICIENT, kBigInteger, kPrivateKeyClass, kRsaFamily, kCreate | kSecret, kAbsent},
-    {CKA_PUBLIC_KEY_INFO, kBytes, kCertificateClass | kAsymmetric, kAnyFamily, kCreate, kEmpty},
+    {CKA_PUBLIC_KEY_INFO, kBytes, kCertificateClass, kAnyFamily, kCreate, kEmpty},
+    // Computed when it is asked for.
+    {CKA_PUBLIC_KEY_INFO, kBytes, kAsymmetric, kAnyFamily, kCreate, kAbsent},
 
     {CKA_VALUE_LEN, kUlong, kSecretKeyClass, kSymmetricFamily, kGenerate | kUnwrap | kDerive,
      kAbsent},

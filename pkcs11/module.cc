@@ -51,6 +51,8 @@ void Session::EndPrivateOperations() {
   const std::lock_guard lock(mutex);
   end(sign);
   end(verify);
+  end(sign_recover);
+  end(verify_recover);
   end(encrypt);
   end(decrypt);
   end(message_encrypt);
@@ -66,6 +68,8 @@ void Session::Close() {
     digest.Cancel();
     sign.Cancel();
     verify.Cancel();
+    sign_recover.Cancel();
+    verify_recover.Cancel();
     encrypt.Cancel();
     decrypt.Cancel();
     message_encrypt.Cancel();

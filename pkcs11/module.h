@@ -56,6 +56,8 @@ class Session {
   OperationSlot<DigestOperation> digest;
   OperationSlot<SignOperation> sign;
   OperationSlot<VerifyOperation> verify;
+  OperationSlot<SignOperation> sign_recover;
+  OperationSlot<RecoverOperation> verify_recover;
   OperationSlot<CipherOperation> encrypt;
   OperationSlot<CipherOperation> decrypt;
   OperationSlot<MessageOperation> message_encrypt;

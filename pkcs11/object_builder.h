@@ -101,9 +101,9 @@ struct BuiltObject {
 // Throws std::bad_alloc. What the values of keys mean is the key family's to check.
 //
 // Still to be set by the mechanism: CKA_VALUE_LEN of a secret key that was not created by its value
-// (a given one is in the attributes), the EC parameters and point, modulus, exponent and
-// CKA_PUBLIC_KEY_INFO that the template did not give. CKA_CHECK_VALUE is stored as given; whoever
-// has the key checks it.
+// (a given one is in the attributes), the EC parameters and point, modulus and
+// exponent that the template did not give. CKA_CHECK_VALUE and CKA_PUBLIC_KEY_INFO are stored as
+// given; whoever has the key checks them.
 //
 // Defaults that the specification leaves to the token:
 // - CKA_PRIVATE: true for private and secret keys, but false for session objects made while no user

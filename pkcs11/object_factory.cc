@@ -35,7 +35,36 @@ CkStatus CheckGivenValue(const Object& object, Compute&& compute) {
   return {};
 }
 
+// CheckPublicKeyInfo compares a CKA_PUBLIC_KEY_INFO that the template gave, unless it is empty,
+// with the key (section 4.9). It is not stored, as it follows from the key.
+CkStatus CheckPublicKeyInfo(Object& object) {
+  const auto given = object.attributes.Get(CKA_PUBLIC_KEY_INFO);
+  if (!given) return {};
+  if (!given->empty()) {
+    const auto right = PublicKeyInfoOf(object);
+    if (!right) return Refuse(right.error());
+    if (!std::ranges::equal(*given, *right)) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
+  }
+  object.attributes.Remove(CKA_PUBLIC_KEY_INFO);
+  return {};
+}
+
 }  // namespace
+
+CkResult<std::vector<uint8_t>> PublicKeyInfoOf(const Object& object) {
+  const KeyFamily* family = FindKeyFamily(object.key_type());
+  if (family == nullptr || family->public_key_info == nullptr) {
+    return Refuse(CKR_ATTRIBUTE_TYPE_INVALID);
+  }
+  const Vault* secret = nullptr;
+  if (object.secret != nullptr) {
+    const auto opened = object.secret->Open();
+    if (!opened) return Refuse(opened.error());
+    secret = *opened;
+  }
+  return family->public_key_info({object.object_class(), object.key_type(), object, secret,
+                                  secret != nullptr ? &object.secret->cache() : nullptr});
+}
 
 CkResult<Blueprint> Plan(Session& session, const CK_ATTRIBUTE* attributes, CK_ULONG count,
                          BuildRequest request) {
@@ -92,7 +121,7 @@ CkStatus TakeIn(Blueprint& plan) {
       const auto values = family->import_public(material);
       if (!values) return Refuse(values.error());
       Apply(object, *values);
-      return {};
+      return CheckPublicKeyInfo(object);
     }
     case CKO_PRIVATE_KEY:
       import = family != nullptr ? family->import_private : nullptr;
@@ -115,7 +144,8 @@ CkStatus TakeIn(Blueprint& plan) {
   if (import == nullptr) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
   auto key = import(material);
   if (!key) return Refuse(key.error());
-  return Complete(object, std::move(*key));
+  if (auto completed = Complete(object, std::move(*key)); !completed) return completed;
+  return CheckPublicKeyInfo(object);
 }
 
 CkResult<std::vector<CK_OBJECT_HANDLE>> Enrol(Session& session,

@@ -29,8 +29,14 @@ SecretRequest RequestOf(const Object& object);
 // means that there is to be none.
 CkStatus Complete(Object& object, NewKey key);
 
+// PublicKeyInfoOf computes CKA_PUBLIC_KEY_INFO of a public or private key.
+// CKR_ATTRIBUTE_TYPE_INVALID for a key type without one; a vault's failures.
+CkResult<std::vector<uint8_t>> PublicKeyInfoOf(const Object& object);
+
 // TakeIn lets the key family check and canonicalise the key material of a planned key, and moves
-// its secret into a vault. Certificates get CKA_CHECK_VALUE; other objects are complete already.
+// its secret into a vault. CKR_ATTRIBUTE_VALUE_INVALID, too, if the template's
+// CKA_PUBLIC_KEY_INFO is another key's. Certificates get CKA_CHECK_VALUE; other objects are
+// complete already.
 CkStatus TakeIn(Blueprint& plan);
 
 // Enrol gives planned objects to the session's token and returns their handles; session objects die

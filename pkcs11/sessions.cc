@@ -25,6 +25,7 @@ CK_STATE StateOf(const Session& session) {
 CkStatus Reauthenticate(Session& session, Pin pin) {
   const auto waiting = [&] {
     return (session.sign.active && session.sign.active->needs_login) ||
+           (session.sign_recover.active && session.sign_recover.active->needs_login) ||
            (session.decrypt.active && session.decrypt.active->needs_login);
   };
   {
@@ -34,6 +35,7 @@ CkStatus Reauthenticate(Session& session, Pin pin) {
   if (auto right = session.token->CheckUserPin(pin); !right) return right;
   const std::lock_guard lock(session.mutex);
   if (session.sign.active) session.sign.active->needs_login = false;
+  if (session.sign_recover.active) session.sign_recover.active->needs_login = false;
   if (session.decrypt.active) session.decrypt.active->needs_login = false;
   return {};
 }
@@ -92,6 +94,8 @@ CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags) {
     if ((flags & CKF_DIGEST) != 0) session.digest.Cancel();
     if ((flags & CKF_SIGN) != 0) session.sign.Cancel();
     if ((flags & CKF_VERIFY) != 0) session.verify.Cancel();
+    if ((flags & CKF_SIGN_RECOVER) != 0) session.sign_recover.Cancel();
+    if ((flags & CKF_VERIFY_RECOVER) != 0) session.verify_recover.Cancel();
     if ((flags & CKF_ENCRYPT) != 0) session.encrypt.Cancel();
     if ((flags & CKF_DECRYPT) != 0) session.decrypt.Cancel();
     if ((flags & CKF_MESSAGE_ENCRYPT) != 0) session.message_encrypt.Cancel();

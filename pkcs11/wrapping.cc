@@ -73,9 +73,11 @@ CkResult<std::vector<uint8_t>> Wrap(const Chosen& chosen, const PermittedKey& wr
     return chosen.row.wrap(chosen.row.type, chosen.parameter, wrapping.key(), material);
   };
   if (key.object_class() == CKO_SECRET_KEY) return wrap(**secret);
+  if (chosen.row.wraps_secret_keys_only) return Refuse(CKR_KEY_NOT_WRAPPABLE);
   const KeyFamily* family = FindKeyFamily(key.key_type());
   if (family == nullptr || family->to_pkcs8 == nullptr) return Refuse(CKR_KEY_NOT_WRAPPABLE);
-  const auto material = family->to_pkcs8({key.object_class(), key.key_type(), key, *secret});
+  const auto material =
+      family->to_pkcs8({key.object_class(), key.key_type(), key, *secret, &key.secret->cache()});
   if (!material) return Refuse(material.error());
   return wrap(*material);
 }
@@ -122,11 +124,11 @@ CkResult<NewKey> ReadKey(const KeyFamily& family, const Object& plan, const Vaul
   return std::move(*key);
 }
 
-// KnownLength is the length in bytes that the template or the key type fixes.
-std::optional<size_t> KnownLength(const Object& plan) {
-  if (plan.object_class() != CKO_SECRET_KEY) return std::nullopt;
-  if (const auto length = plan.attributes.GetUlong(CKA_VALUE_LEN)) return *length;
-  return OnlySecretLength(plan.key_type());
+// KnownLengths are the lengths in bytes that the template or the key type allows; none: any.
+std::vector<size_t> KnownLengths(const Object& plan) {
+  if (plan.object_class() != CKO_SECRET_KEY) return {};
+  if (const auto length = plan.attributes.GetUlong(CKA_VALUE_LEN)) return {*length};
+  return FewSecretLengths(plan.key_type());
 }
 
 CkStatus UnwrapKey(Session& session, const Chosen& chosen, const PermittedKey& unwrapping,
@@ -138,7 +140,8 @@ CkStatus UnwrapKey(Session& session, const Chosen& chosen, const PermittedKey& u
   if (!plan) return Refuse(plan.error());
   Object& object = *plan->object;
   const bool is_secret = object.object_class() == CKO_SECRET_KEY;
-  if (!is_secret && object.object_class() != CKO_PRIVATE_KEY) {
+  if (!is_secret &&
+      (object.object_class() != CKO_PRIVATE_KEY || chosen.row.wraps_secret_keys_only)) {
     return Refuse(CKR_TEMPLATE_INCONSISTENT);
   }
   const KeyFamily* family = FindKeyFamily(object.key_type());
@@ -147,7 +150,7 @@ CkStatus UnwrapKey(Session& session, const Chosen& chosen, const PermittedKey& u
     return Refuse(CKR_ATTRIBUTE_VALUE_INVALID);
   }
   const auto material = chosen.row.unwrap(chosen.row.type, chosen.parameter, unwrapping.key(),
-                                          wrapped, KnownLength(object));
+                                          wrapped, KnownLengths(object));
   if (!material) return Refuse(InUnwrapping(material.error()));
   auto key = ReadKey(*family, object, *material);
   if (!key) return Refuse(key.error());

@@ -251,6 +251,7 @@ PreparedCall Client::ImportRsa(const RsaKey& key) const {
                    Flag(CKA_SENSITIVE, true),
                    Flag(CKA_EXTRACTABLE, false),
                    Flag(CKA_SIGN, true),
+                   Flag(CKA_SIGN_RECOVER, true),
                    Flag(CKA_DECRYPT, true),
                    Flag(CKA_UNWRAP, true),
                    {CKA_MODULUS, key.modulus},

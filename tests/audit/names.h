@@ -26,6 +26,7 @@ inline constexpr CK_MECHANISM_TYPE kChaCha20Poly1305 = 0x4021;
 inline constexpr CK_MECHANISM_TYPE kAesKeyWrap = 0x2109;
 inline constexpr CK_MECHANISM_TYPE kAesKeyWrapPad = 0x210a;
 inline constexpr CK_MECHANISM_TYPE kAesKeyWrapKwp = 0x210b;
+inline constexpr CK_MECHANISM_TYPE kRsaAesKeyWrap = 0x1054;
 inline constexpr CK_MECHANISM_TYPE kAesCmac = 0x108a;
 inline constexpr CK_MECHANISM_TYPE kAesCmacGeneral = 0x108b;
 inline constexpr CK_MECHANISM_TYPE kEcdhAesKeyWrap = 0x1053;
@@ -119,6 +120,10 @@ struct OaepParams {
   CK_ULONG hash, mgf, source;
   uint64_t data;
   CK_ULONG size;
+};
+struct RsaAesKeyWrapParams {
+  CK_ULONG bits;
+  uint64_t oaep;
 };
 struct PssParams {
   CK_ULONG hash, mgf, salt_size;

@@ -170,6 +170,22 @@ Plan RsaPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   return plan;
 }
 
+Plan RecoverPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
+  const RsaKey rsa = NewRsa(2048);
+  const CK_OBJECT_HANDLE key = client.Create(client.ImportRsa(rsa));
+  Plan plan;
+  plan.secrets = SecretsOfRsa(rsa);
+  plan.calls.push_back(PreparedCall("C_SignRecoverInit", AUDIT_SLOT(C_SignRecoverInit))
+                           .Number(client.session())
+                           .Mechanism(mechanism, {})
+                           .Number(key));
+  plan.calls.push_back(PreparedCall("C_SignRecover", AUDIT_SLOT(C_SignRecover))
+                           .Number(client.session())
+                           .DataAndLength(kMessage)
+                           .Output(1024));
+  return plan;
+}
+
 Plan DigestKeyPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   const Bytes value = RandomBytes(48);
   const CK_OBJECT_HANDLE key = client.Create(client.Import(KeyKind::kGeneric, value));
@@ -207,6 +223,10 @@ void AddSigningScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   if (symmetric && function == CKF_VERIFY) {
     add(name + " verification",
         [=](Client& client) { return SymmetricPlan(client, mechanism, true, false); });
+  }
+  if (function == CKF_SIGN_RECOVER && IsRsaSignature(mechanism)) {
+    add("RSA-2048 " + name + " signing with recovery",
+        [=](Client& client) { return RecoverPlan(client, mechanism); });
   }
   if (function != CKF_SIGN) return;
   if (mechanism == ck::kEddsa) {

@@ -20,11 +20,20 @@ bool IsAesWrap(CK_MECHANISM_TYPE mechanism) {
   }
 }
 
+bool IsRsaWrap(CK_MECHANISM_TYPE mechanism) {
+  return mechanism == CKM_RSA_PKCS || mechanism == CKM_RSA_PKCS_OAEP ||
+         mechanism == ck::kRsaAesKeyWrap;
+}
+
 Bytes WrapParameter(PreparedCall* call, CK_MECHANISM_TYPE mechanism) {
   if (mechanism == CKM_AES_GCM) {
     return BytesOf(ck::GcmParams{call->Place(Bytes(12, 0x24)), 12, 96, 0, 0, 128});
   }
   if (mechanism == CKM_AES_CBC || mechanism == CKM_AES_CBC_PAD) return Bytes(16, 0x24);
+  if (mechanism == ck::kRsaAesKeyWrap) {
+    const uint64_t oaep = call->Place(BytesOf(ck::OaepParams{CKM_SHA256, 2, 1, 0, 0}));
+    return BytesOf(ck::RsaAesKeyWrapParams{256, oaep});
+  }
   if (mechanism == CKM_RSA_PKCS_OAEP) return BytesOf(ck::OaepParams{CKM_SHA_1, 1, 1, 0, 0});
   if (mechanism == ck::kEcdhXAesKeyWrap || mechanism == ck::kEcdhAesKeyWrap ||
       mechanism == ck::kEcdhCofAesKeyWrap) {
@@ -83,7 +92,7 @@ WrappingPair MakeWrappingPair(Client& client, CK_MECHANISM_TYPE mechanism) {
     const CK_OBJECT_HANDLE key = client.Create(client.Import(KeyKind::kAes, value));
     return {key, key, SecretsOfAes("wrapping key", value)};
   }
-  if (mechanism == CKM_RSA_PKCS || mechanism == CKM_RSA_PKCS_OAEP) {
+  if (IsRsaWrap(mechanism)) {
     const RsaKey rsa = NewRsa(2048);
     return {CreatePublic(client, {Ulong(CKA_CLASS, CKO_PUBLIC_KEY),
                                   Ulong(CKA_KEY_TYPE, CKK_RSA),
@@ -128,11 +137,16 @@ Plan WrapPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool wrap) {
 }
 
 // A private key is wrapped as PKCS#8.
-Plan WrapPrivatePlan(Client& client, CK_MECHANISM_TYPE mechanism, bool wrap) {
+Plan WrapPrivatePlan(Client& client, CK_MECHANISM_TYPE mechanism, KeyKind kind, bool wrap) {
   const WrappingPair pair = MakeWrappingPair(client, mechanism);
-  const KeyPair target = NewX25519();
-  const CK_OBJECT_HANDLE key = client.Create(
-      client.Import(KeyKind::kX25519, target.private_value, {Flag(CKA_EXTRACTABLE, true)}));
+  const KeyPair target = kind == KeyKind::kP256      ? NewP256()
+                         : kind == KeyKind::kEd25519 ? NewEd25519()
+                                                     : NewX25519();
+  const CK_KEY_TYPE type = kind == KeyKind::kP256      ? CKK_EC
+                           : kind == KeyKind::kEd25519 ? ck::kKeyEdwards
+                                                       : ck::kKeyMontgomery;
+  const CK_OBJECT_HANDLE key =
+      client.Create(client.Import(kind, target.private_value, {Flag(CKA_EXTRACTABLE, true)}));
   Plan plan;
   plan.secrets = pair.secrets;
   plan.secrets.push_back({"wrapped key", target.private_value});
@@ -149,7 +163,7 @@ Plan WrapPrivatePlan(Client& client, CK_MECHANISM_TYPE mechanism, bool wrap) {
           .Mechanism(mechanism, parameter)
           .Number(pair.unwrapping)
           .DataAndLength(wrapped)
-          .Attributes({Ulong(CKA_CLASS, CKO_PRIVATE_KEY), Ulong(CKA_KEY_TYPE, ck::kKeyMontgomery),
+          .Attributes({Ulong(CKA_CLASS, CKO_PRIVATE_KEY), Ulong(CKA_KEY_TYPE, type),
                        Flag(CKA_TOKEN, false), Flag(CKA_PRIVATE, true)})
           .Handle());
   plan.handle = 7;
@@ -206,18 +220,28 @@ void AddWrappingScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
     all->push_back({name, mechanism, function, std::move(prepare)});
   };
   const bool wrap = function == CKF_WRAP;
-  const bool known = IsAesWrap(mechanism) || mechanism == CKM_RSA_PKCS ||
-                     mechanism == CKM_RSA_PKCS_OAEP || mechanism == ck::kEcdhAesKeyWrap ||
-                     mechanism == ck::kEcdhXAesKeyWrap || mechanism == ck::kEcdhCofAesKeyWrap;
+  const bool known = IsAesWrap(mechanism) || IsRsaWrap(mechanism) ||
+                     mechanism == ck::kEcdhAesKeyWrap || mechanism == ck::kEcdhXAesKeyWrap ||
+                     mechanism == ck::kEcdhCofAesKeyWrap;
   if (known && (wrap || function == CKF_UNWRAP)) {
     add(MechanismName(mechanism) + (wrap ? " wrapping" : " unwrapping"),
         [=](Client& client) { return WrapPlan(client, mechanism, wrap); });
   }
   if (mechanism == ck::kAesKeyWrapKwp && (wrap || function == CKF_UNWRAP)) {
-    all->push_back({MechanismName(mechanism) + (wrap ? " wrapping" : " unwrapping") + " of X25519",
-                    mechanism, function,
-                    [=](Client& client) { return WrapPrivatePlan(client, mechanism, wrap); }, true,
-                    ck::kMontgomeryKeyPairGen});
+    struct Target {
+      const char* name;
+      KeyKind kind;
+      CK_MECHANISM_TYPE needs;
+    };
+    for (const Target& target : {Target{"X25519", KeyKind::kX25519, ck::kMontgomeryKeyPairGen},
+                                 {"P-256", KeyKind::kP256, CKM_ECDSA},
+                                 {"Ed25519", KeyKind::kEd25519, ck::kEddsa}}) {
+      all->push_back(
+          {MechanismName(mechanism) + (wrap ? " wrapping" : " unwrapping") + " of " + target.name,
+           mechanism, function,
+           [=](Client& client) { return WrapPrivatePlan(client, mechanism, target.kind, wrap); },
+           true, target.needs});
+    }
   }
   if (mechanism != CKM_ECDH1_DERIVE) return;
   if (function == ck::kFlagEncapsulate) {

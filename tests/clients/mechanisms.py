@@ -39,6 +39,7 @@ EC = (224, 521)
 RSA = (1024, 8192)
 AES = (16, 32)  # bytes
 CHACHA = (32, 32)
+RECOVERABLE = "sign sign_recover verify verify_recover"
 MESSAGES = " ".join(OTHER_FLAGS)
 CURVES = "ec_f_p ec_namedcurve ec_curvename"
 POINTS = f"{CURVES} ec_uncompress ec_compress"
@@ -63,10 +64,10 @@ def hashes():
 TABLE = [
     *hashes(),
     (0x000, "CKM_RSA_PKCS_KEY_PAIR_GEN", (2048, 8192), "generate_key_pair"),
-    (0x001, "CKM_RSA_PKCS", RSA, "encrypt decrypt sign verify"),
-    (0x003, "CKM_RSA_X_509", RSA, "encrypt decrypt sign verify"),
+    (0x001, "CKM_RSA_PKCS", RSA, f"encrypt decrypt wrap unwrap {RECOVERABLE}"),
+    (0x003, "CKM_RSA_X_509", RSA, f"encrypt decrypt {RECOVERABLE}"),
     (0x006, "CKM_SHA1_RSA_PKCS", RSA, "sign verify"),
-    (0x009, "CKM_RSA_PKCS_OAEP", RSA, "encrypt decrypt"),
+    (0x009, "CKM_RSA_PKCS_OAEP", RSA, "encrypt decrypt wrap unwrap"),
     (0x00D, "CKM_RSA_PKCS_PSS", RSA, "sign verify"),
     (0x00E, "CKM_SHA1_RSA_PKCS_PSS", RSA, "sign verify"),
     (0x040, "CKM_SHA256_RSA_PKCS", RSA, "sign verify"),
@@ -100,6 +101,7 @@ TABLE = [
     (0x1046, "CKM_ECDSA_SHA512", EC, f"sign verify {POINTS}"),
     (0x1050, "CKM_ECDH1_DERIVE", EC, f"derive {POINTS}"),
     (0x1051, "CKM_ECDH1_COFACTOR_DERIVE", EC, f"derive {POINTS}"),
+    (0x1054, "CKM_RSA_AES_KEY_WRAP", RSA, "wrap unwrap"),
     (0x1055, "CKM_EC_EDWARDS_KEY_PAIR_GEN", X25519, f"generate_key_pair {CURVES}"),
     (0x1056, "CKM_EC_MONTGOMERY_KEY_PAIR_GEN", X25519, f"generate_key_pair {CURVES}"),
     (0x1057, "CKM_EDDSA", X25519, f"generate_key_pair sign verify {CURVES}"),

@@ -41,6 +41,16 @@ TEST(CryptokiTest, ParameterStructuresHaveTheSpecificationsLayout) {
   EXPECT_EQ(sizeof(CK_DERIVED_KEY), 24u);
   EXPECT_EQ(sizeof(CK_ASYNC_DATA), 40u);
   EXPECT_EQ(sizeof(CK_SIGN_ADDITIONAL_CONTEXT), 24u);
+  EXPECT_EQ(sizeof(CK_RSA_AES_KEY_WRAP_PARAMS), 16u);
+  EXPECT_EQ(sizeof(CK_SSL3_RANDOM_DATA), 32u);
+  EXPECT_EQ(sizeof(CK_SSL3_KEY_MAT_OUT), 48u);
+  EXPECT_EQ(sizeof(CK_TLS12_MASTER_KEY_DERIVE_PARAMS), 48u);
+  EXPECT_EQ(sizeof(CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS), 32u);
+  EXPECT_EQ(sizeof(CK_TLS12_KEY_MAT_PARAMS), 80u);
+  EXPECT_EQ(offsetof(CK_TLS12_KEY_MAT_PARAMS, pReturnedKeyMaterial), 64u);
+  EXPECT_EQ(sizeof(CK_TLS_KDF_PARAMS), 72u);
+  EXPECT_EQ(offsetof(CK_TLS_KDF_PARAMS, pContextData), 56u);
+  EXPECT_EQ(sizeof(CK_TLS_MAC_PARAMS), 24u);
 }
 
 // The place of every function: the n-th pointer after the version, in all lists that have it.

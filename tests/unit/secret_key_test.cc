@@ -39,11 +39,11 @@ TEST(SecretKeyTypesTest, Lengths) {
   for (const CK_KEY_TYPE type : {CKK_GENERIC_SECRET, CKK_HKDF, CKK_SHA256_HMAC}) {
     EXPECT_TRUE(AllowsSecretLength(type, kMaxSecretBytes));
     EXPECT_FALSE(AllowsSecretLength(type, kMaxSecretBytes + 1));
-    EXPECT_EQ(OnlySecretLength(type), std::nullopt);
+    EXPECT_EQ(FewSecretLengths(type), std::vector<size_t>{});
   }
-  EXPECT_EQ(OnlySecretLength(CKK_AES), std::nullopt);
-  EXPECT_EQ(OnlySecretLength(CKK_CHACHA20), 32u);
-  EXPECT_EQ(OnlySecretLength(CKK_DES3), std::nullopt);
+  EXPECT_EQ(FewSecretLengths(CKK_AES), (std::vector<size_t>{16, 24, 32}));
+  EXPECT_EQ(FewSecretLengths(CKK_CHACHA20), std::vector<size_t>{32});
+  EXPECT_EQ(FewSecretLengths(CKK_DES3), std::vector<size_t>{});
 }
 
 TEST_F(SecretKeyTest, Lengths) {

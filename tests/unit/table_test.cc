@@ -40,6 +40,8 @@ TEST(TableTest, FlagsAndFunctionsAgree) {
     if (row.digest != nullptr) expected |= CKF_DIGEST;
     if (row.sign != nullptr) expected |= CKF_SIGN;
     if (row.verify != nullptr) expected |= CKF_VERIFY;
+    if (row.sign_recover != nullptr) expected |= CKF_SIGN_RECOVER;
+    if (row.verify_recover != nullptr) expected |= CKF_VERIFY_RECOVER;
     if (row.encrypt != nullptr) expected |= CKF_ENCRYPT;
     if (row.decrypt != nullptr) expected |= CKF_DECRYPT;
     if (row.wrap != nullptr) expected |= CKF_WRAP;
