@@ -114,6 +114,9 @@ class Token {
 
   Token(const Config& config, TokenStore store) : config_(config), store_(std::move(store)) {}
 
+  static StoreResult<std::shared_ptr<Token>> OpenFile(const Config& config,
+                                                      const std::string& path);
+
   // DropPrivate takes the private objects out of the table.
   void DropPrivate();
 
