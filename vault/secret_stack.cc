@@ -12,6 +12,7 @@
 #include <new>
 
 #include "vault/fork_gate.h"
+#include "vault/random_source.h"
 #include "vault/secret_heap.h"
 #include "vault/secret_memory.h"
 #include "vault/stack_switch.h"
@@ -159,6 +160,8 @@ struct Run {
 thread_local Run* t_run = nullptr;
 // BoringSSL's state of this thread is made, in the library heap.
 thread_local bool t_thread_warm = false;
+// Its random generator began with entropy that was none.
+thread_local bool t_thread_spoiled = false;
 std::atomic<bool> g_library_warm{false};
 std::mutex g_warm_mutex;
 
@@ -238,6 +241,7 @@ void Outside(void* argument) {
   Run& run = *static_cast<Run*>(argument);
   Arrive(run.fake_stack, nullptr, nullptr);
   const uint64_t generation = ForkGeneration();
+  const bool random_failed = RandomHasFailed();
   // Handlers find the thread as if it were in no borrow.
   WorkHeap().Close();
   KeyHeap().Close();
@@ -245,6 +249,7 @@ void Outside(void* argument) {
   { const ForkPause pause; }
   if (generation != ForkGeneration() || IsForkedWithoutHandlers()) Abandon(run.ordinary);
   t_run = &run;
+  SetRandomHasFailed(random_failed);
   KeyHeap().Open();
   WorkHeap().Open();
   Leave(&run.fake_stack, run.stack->low, run.stack->bytes);
@@ -280,7 +285,8 @@ void WarmThread() {
   ERR_clear_error();
   uint8_t byte;
   RAND_bytes(&byte, sizeof(byte));
-  t_thread_warm = true;
+  t_thread_warm = !RandomHasFailed();
+  t_thread_spoiled = RandomHasFailed();
 }
 
 struct Call {
@@ -291,7 +297,7 @@ struct Call {
 void Enter(void* argument) {
   const auto& call = *static_cast<const Call*>(argument);
   if (!t_thread_warm) WarmThread();
-  call.function(call.argument);
+  if (t_thread_warm) call.function(call.argument);
   // Entries may carry allocations of the key heap, which must not outlive it.
   if (ERR_peek_error() != 0) ERR_clear_error();
 }
@@ -358,6 +364,7 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) {
     return std::unexpected(VaultError{VaultErrc::kForked});
   }
+  if (t_thread_spoiled) return std::unexpected(VaultError{VaultErrc::kNoRandom});
   if (!t_thread_warm) {
     if (auto random = ProbeRandom(); !random) return random;
   }
@@ -365,6 +372,7 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   StackPool& pool = PoolOf(t_thread_warm ? depth : StackDepth::kDeep);
   auto stack = pool.Take();
   if (!stack) return std::unexpected(stack.error());
+  SetRandomHasFailed(false);
   Call call{function, argument};
   Run run{.stack = *stack, .has_safe_points = outermost};
   t_run = &run;
@@ -378,6 +386,7 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   KeyHeap().Close();
   Clear(*stack);
   pool.Put(*stack);
+  if (RandomHasFailed()) return std::unexpected(VaultError{VaultErrc::kNoRandom});
   return {};
 }
 
