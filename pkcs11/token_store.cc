@@ -436,11 +436,14 @@ namespace {
 
 void LoadEverything(Connection& connection, const StateRow& state, Snapshot& snapshot) {
   snapshot.complete = true;
-  Statement statement = connection.Get(Query::kGetObjects);
-  store::ReadObjects(statement, snapshot);
-  if (snapshot.rows.size() + snapshot.damaged.size() != state.objects) {
-    Throw(Kind::kCorrupt, connection.path() + ": objects are missing");
+  try {
+    Statement statement = connection.Get(Query::kGetObjects);
+    store::ReadObjects(statement, snapshot);
+  } catch (const StoreError& error) {
+    if (error.kind != Kind::kCorrupt || !store::SalvageObjects(connection, state, snapshot)) throw;
   }
+  const uint64_t found = snapshot.rows.size() + snapshot.damaged.size();
+  snapshot.missing = state.objects > found ? state.objects - found : 0;
 }
 
 }  // namespace

@@ -124,13 +124,13 @@ struct StoreState {
 //
 // `complete`: `rows` and `damaged` are all there is, and the caller forgets everything it knew;
 // otherwise they and `deleted` are changes. `damaged` are ids whose row is there but is not what
-// was written: the object is lost, the others are not. `object_count` counts the token's objects,
-// damaged ones too: after a caller applied the changes it must know as many, else the file is
-// damaged (kCorrupt).
+// was written, and `missing` of a complete snapshot counts those that should be there and cannot be
+// read: these objects are lost, the others are not. `object_count` is how many there should be.
 struct Snapshot {
   StoreState state;
   bool complete = false;
   uint64_t object_count = 0;
+  uint64_t missing = 0;
   std::vector<ObjectRow> rows;  // By ascending id.
   std::vector<int64_t> deleted;
   std::vector<int64_t> damaged;
