@@ -8,9 +8,12 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <iterator>
 #include <mutex>
 #include <new>
 
+#include "vault/canary.h"
+#include "vault/child_copy.h"
 #include "vault/fork_gate.h"
 #include "vault/random_source.h"
 #include "vault/secret_heap.h"
@@ -36,10 +39,20 @@ constexpr size_t kMaxStacks = 32;
 // Inaccessible space between stacks.
 constexpr size_t kGap = kDeepBytes;
 
+// Beyond the first frame, as much as keeps the alignment.
+constexpr size_t kAboveTop = 64;
+
 struct Stack {
   std::byte* low = nullptr;
   size_t bytes = 0;
   Stack* next = nullptr;
+
+  std::byte* top() const { return low + bytes - kAboveTop; }
+  void SetCanaries() {
+    SetCanary(low);
+    SetCanary(top());
+  }
+  bool CheckCanaries() const { return CheckCanary(low) && CheckCanary(top()); }
 };
 
 // StackPool keeps the stacks of one size that no thread runs on, all of them zero.
@@ -73,19 +86,31 @@ class StackPool {
     returned_.notify_one();
   }
 
-  void Trim() {
+  // Trim returns how many stacks it gave back.
+  size_t Trim() {
     const std::lock_guard lock(mutex_);
+    size_t given_back = 0;
     // Who waits for a stack in use may have to make one now, or hear that none can be had.
     returned_.notify_all();
     while (free_ != nullptr) {
       Stack* stack = free_;
       free_ = stack->next;
+      stack->CheckCanaries();
       UnmapSecret(stack->low, bytes_);
       stack->low = nullptr;
       stack->next = unmapped_;
       unmapped_ = stack;
       --made_;
+      ++given_back;
     }
+    return given_back;
+  }
+
+  // Refill makes as many free ones as can be had, |count| at most.
+  void Refill(size_t count) {
+    const std::lock_guard lock(mutex_);
+    while (count > 0 && Make()) --count;
+    returned_.notify_all();
   }
 
   // In a child none of the stacks exist, and their addresses may be anybody's.
@@ -114,6 +139,7 @@ class StackPool {
     }
     stack->low = low;
     stack->bytes = bytes_;
+    stack->SetCanaries();
     unmapped_ = stack->next;
     stack->next = free_;
     free_ = stack;
@@ -183,15 +209,16 @@ void FindUsed(void* argument) {
   // GCC makes vector registers of these, 16 bytes wide on every architecture.
   using Vector [[gnu::vector_size(16)]] = uint64_t;
   constexpr size_t kStep = 8;
-  const auto* vectors = reinterpret_cast<const Vector*>(used.stack->low);
-  const size_t count = used.stack->bytes / sizeof(Vector);
+  // Between the canaries.
+  const auto* vectors = reinterpret_cast<const Vector*>(used.stack->low + kCanaryBytes);
+  const size_t count = (used.stack->bytes - kAboveTop - kCanaryBytes) / sizeof(Vector);
   size_t i = 0;
-  for (; i < count; i += kStep) {
+  for (; i + kStep <= count; i += kStep) {
     const Vector any = vectors[i] | vectors[i + 1] | vectors[i + 2] | vectors[i + 3] |
                        vectors[i + 4] | vectors[i + 5] | vectors[i + 6] | vectors[i + 7];
     if ((any[0] | any[1]) != 0) break;
   }
-  used.first = i * sizeof(Vector);
+  used.first = kCanaryBytes + i * sizeof(Vector);
 }
 
 // The switches below announce themselves to AddressSanitizer. To ThreadSanitizer they are calls
@@ -228,8 +255,7 @@ bool CallOn(Run& run, void (*function)(void*), void* argument) {
     Leave(nullptr, self.run.ordinary_low, self.run.ordinary_size);
   };
   Leave(&run.fake_stack, run.stack->low, run.stack->bytes);
-  if (secretmem_call_on_stack(run.stack->low + run.stack->bytes, enter, &begin, g_vectors,
-                              &run.ordinary) != 0) {
+  if (secretmem_call_on_stack(run.stack->top(), enter, &begin, g_vectors, &run.ordinary) != 0) {
     return false;
   }
   Arrive(run.fake_stack, nullptr, nullptr);
@@ -262,7 +288,8 @@ void Clear(Stack* stack) {
   // clears.
   Run run{.stack = stack, .has_safe_points = false};
   CallOn(run, FindUsed, &used);
-  Wipe(stack->low + used.first, stack->bytes - used.first);
+  Wipe(stack->low + used.first, stack->bytes - kAboveTop - used.first);
+  stack->CheckCanaries();
 }
 
 // WarmLibrary lets BoringSSL make what it makes once per process.
@@ -310,7 +337,19 @@ void ChildAfterFork() {
   t_thread_warm = false;
 }
 
+// How many stacks of each pool made room for a child.
+size_t g_gave_room[std::size(kDepths)] = {};
+
+void MakeRoom() {
+  for (size_t i = 0; i < std::size(kDepths); ++i) g_gave_room[i] = PoolOf(kDepths[i]).Trim();
+}
+
+void TakeBackRoom() {
+  for (size_t i = 0; i < std::size(kDepths); ++i) PoolOf(kDepths[i]).Refill(g_gave_room[i]);
+}
+
 void InstallOnce() {
+  SetRoomForChild({MakeRoom, TakeBackRoom});
   InstallHeapForkHooks();
   AddForkHooks({nullptr, nullptr, ChildAfterFork});
 }
@@ -333,6 +372,7 @@ VaultResult<void> InitialiseVault() {
   pthread_once(&g_install_once, InstallOnce);
   const ForkGuard guard;
   if (LibraryHeapLost()) return std::unexpected(VaultError{VaultErrc::kForked});
+  if (IsMemoryDamaged()) return std::unexpected(VaultError{VaultErrc::kDamaged});
   if (auto random = ProbeRandom(); !random) return random;
   return ProbeSecretMemory();
 }
@@ -341,7 +381,7 @@ void TrimVault() {
   const ForkGuard guard;
   // What lies at the addresses there is somebody else's.
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) return;
-  for (const auto depth : kDepths) PoolOf(depth).Trim();
+  for (const auto depth : kDepths) (void)PoolOf(depth).Trim();
   KeyHeap().Trim();
 }
 
@@ -364,6 +404,7 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) {
     return std::unexpected(VaultError{VaultErrc::kForked});
   }
+  if (IsMemoryDamaged()) return std::unexpected(VaultError{VaultErrc::kDamaged});
   if (t_thread_spoiled) return std::unexpected(VaultError{VaultErrc::kNoRandom});
   if (!t_thread_warm) {
     if (auto random = ProbeRandom(); !random) return random;
@@ -386,6 +427,7 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   KeyHeap().Close();
   Clear(*stack);
   pool.Put(*stack);
+  if (IsMemoryDamaged()) return std::unexpected(VaultError{VaultErrc::kDamaged});
   if (RandomHasFailed()) return std::unexpected(VaultError{VaultErrc::kNoRandom});
   return {};
 }
