@@ -91,6 +91,8 @@ set_target_properties(boringssl_crypto PROPERTIES
 target_include_directories(boringssl_crypto SYSTEM PUBLIC ${boringssl_include})
 target_compile_definitions(boringssl_crypto
   PRIVATE BORINGSSL_IMPLEMENTATION $<$<COMPILE_LANGUAGE:C>:_XOPEN_SOURCE=700>
+    # vault/random_source.h: a getrandom(2) that fails must not end the process.
+    $<$<COMPILE_LANGUAGE:C,CXX>:syscall=secretmem_boringssl_syscall>
   PUBLIC SECRETMEM_BORINGSSL_VERSION="${SECRETMEM_BORINGSSL_VERSION}")
 # Optimised whatever the preset: unoptimised field arithmetic makes every test wait.
 target_compile_options(boringssl_crypto PRIVATE

@@ -13,6 +13,7 @@ CK_RV RvOf(const VaultError& error) {
     case VaultErrc::kForbidden:
     case VaultErrc::kForked:
     case VaultErrc::kSealBroken:
+    case VaultErrc::kDamaged:
       return CKR_DEVICE_ERROR;
     case VaultErrc::kWrongSize:
     case VaultErrc::kCrypto:

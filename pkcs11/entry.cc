@@ -2,7 +2,11 @@
 
 #include <pthread.h>
 
+#include <atomic>
+
 #include "pkcs11/log.h"
+#include "vault/canary.h"
+#include "vault/error.h"
 
 namespace secretmem {
 
@@ -19,6 +23,10 @@ CK_RV Answer(const char* function, CK_RV code) {
         "%s: no secret memory or no disk space is left: raise RLIMIT_MEMLOCK (ulimit -l, "
         "LimitMEMLOCK=) or make room for the token's file",
         function);
+  }
+  if (code == CKR_DEVICE_ERROR && IsMemoryDamaged()) {
+    static std::atomic<bool> said{false};
+    if (!said.exchange(true)) LogError("%s: %s", function, Describe(VaultErrc::kDamaged));
   }
   if (code != CKR_OK && GetLogLevel() >= LogLevel::kDebug) {
     LogDebug("%s: 0x%lx", function, code);

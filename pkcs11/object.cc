@@ -1,5 +1,6 @@
 #include "pkcs11/object.h"
 
+#include "pkcs11/log.h"
 #include "vault/sealing.h"
 
 namespace secretmem {
@@ -13,6 +14,14 @@ KeySecret::KeySecret(std::vector<uint8_t> sealed, std::vector<uint8_t> associate
       sealing_key_(std::move(sealing_key)) {}
 
 CkResult<const Vault*> KeySecret::Open() {
+  auto opened = OpenQuietly();
+  if (!opened && opened.error() == CKR_DEVICE_ERROR) {
+    LogError("the secret of a key in the token file does not verify: it was changed from outside");
+  }
+  return opened;
+}
+
+CkResult<const Vault*> KeySecret::OpenQuietly() {
   {
     const std::lock_guard lock(mutex_);
     if (vault_) return &*vault_;

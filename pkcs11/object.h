@@ -26,7 +26,11 @@ class KeySecret {
 
   // Open returns the vault, which lives as long as this does. CKR_DEVICE_ERROR if the sealed bytes
   // do not verify; a vault's failures. No lock is held while it unseals.
+  // A broken seal stands in the log.
   CkResult<const Vault*> Open();
+
+  // OpenQuietly is Open for callers that say it themselves.
+  CkResult<const Vault*> OpenQuietly();
 
   // cache is where mechanisms keep what they make of the key.
   KeyCache& cache() { return cache_; }

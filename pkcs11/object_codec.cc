@@ -141,7 +141,7 @@ CkResult<ObjectPtr> DecodeRow(ObjectRow row, const SealingKeys* keys) {
   if (is_key != (object->secret != nullptr)) return Refuse(CKR_DEVICE_ERROR);
   if (kind == RowKind::kStoreSealed) {
     // Only the secret's seal vouches for these attributes.
-    if (const auto vault = object->secret->Open(); !vault) return Refuse(vault.error());
+    if (const auto vault = object->secret->OpenQuietly(); !vault) return Refuse(vault.error());
   }
   return object;
 }

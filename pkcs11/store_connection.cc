@@ -76,6 +76,13 @@ Kind KindOfSqlite(int code, int system_error) {
   }
 }
 
+struct Patience {
+  bool active = false;
+  bool log_left = false;
+  steady_clock::time_point deadline;
+};
+thread_local Patience t_patience;
+
 [[noreturn]] void ThrowSqlite(sqlite3* db, int result, const std::string& path) {
   const int write_error = errno;
   if ((result & 0xff) == SQLITE_NOMEM) throw std::bad_alloc();
@@ -97,6 +104,10 @@ Kind KindOfSqlite(int code, int system_error) {
 }
 
 }  // namespace
+
+bool IsPatienceOver() { return t_patience.active && steady_clock::now() >= t_patience.deadline; }
+
+void NoteLog(bool left) { t_patience.log_left = left; }
 
 void Throw(StoreError::Kind kind, std::string reason) { throw StoreError{kind, std::move(reason)}; }
 
@@ -212,7 +223,10 @@ void Connection::LeaveAsIs() noexcept {
   if (db_ != nullptr) sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
 
-void Connection::StartClock(milliseconds limit) { deadline_ = steady_clock::now() + limit; }
+void Connection::StartClock(milliseconds limit) {
+  deadline_ = steady_clock::now() + limit;
+  if (t_patience.active) deadline_ = std::min(deadline_, t_patience.deadline);
+}
 
 int Connection::OnBusy(void* self, int count) {
   const auto left = std::chrono::duration_cast<std::chrono::microseconds>(
@@ -310,3 +324,16 @@ void Transaction::Commit() {
 }
 
 }  // namespace secretmem::store
+
+namespace secretmem {
+
+StorePatience::StorePatience(int milliseconds) {
+  using std::chrono::steady_clock;
+  store::t_patience = {true, false, steady_clock::now() + std::chrono::milliseconds(milliseconds)};
+}
+
+StorePatience::~StorePatience() { store::t_patience = {}; }
+
+bool StorePatience::log_left() const { return store::t_patience.log_left; }
+
+}  // namespace secretmem

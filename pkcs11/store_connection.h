@@ -51,6 +51,12 @@ enum class Query : uint8_t {
 
 const char* QueryText(Query query);
 
+// IsPatienceOver says whether this thread has a StorePatience whose time is up.
+bool IsPatienceOver();
+
+// NoteLog tells this thread's StorePatience, if any, whether the log could not be emptied.
+void NoteLog(bool left);
+
 [[noreturn]] void Throw(StoreError::Kind kind, std::string reason);
 
 // Statement is one use of a prepared statement; its end resets it. Columns and parameters count

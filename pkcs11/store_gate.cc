@@ -46,6 +46,15 @@ GatedStore::~GatedStore() {
   const TokenStore closing = std::move(store_);
 }
 
+void GatedStore::EmptyLog() {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kEmptyLogMs);
+  bool left = true;
+  while (left && std::chrono::steady_clock::now() < end) {
+    // What was committed stays committed, whatever becomes of this.
+    if (!CallInSlices([&] { return store_.EmptyLog(); }, &left)) return;
+  }
+}
+
 void InstallStoreForkHooks() {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, [] {

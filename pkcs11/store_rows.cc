@@ -278,14 +278,37 @@ void ReadObjects(Statement& statement, Snapshot& snapshot) {
   int64_t last = 0;
   while (statement.Step()) {
     const int64_t id = statement.Integer(0);
-    if (id <= last) Throw(Kind::kCorrupt, "objects out of order");
-    last = id;
     if (std::optional<ObjectRow> row = DecodeObject(statement)) {
+      // A page that stands in the file twice.
+      if (row->id <= last) continue;
+      last = row->id;
       snapshot.rows.push_back(*std::move(row));
     } else {
       snapshot.damaged.push_back(id);
     }
   }
+}
+
+bool SalvageObjects(Connection& connection, const StateRow& state, Snapshot& snapshot) {
+  // Looking for each takes microseconds; who has used up more ids than this has another problem.
+  constexpr int64_t kMostIds = 1'000'000;
+  snapshot.rows.clear();
+  snapshot.damaged.clear();
+  for (int64_t id = 1; id < state.next_id && id <= kMostIds; ++id) {
+    try {
+      Statement statement = connection.Get(Query::kGetObjectById);
+      statement.Bind(1, id);
+      if (!statement.Step()) continue;
+      if (std::optional<ObjectRow> row = DecodeObject(statement); row && row->id == id) {
+        snapshot.rows.push_back(*std::move(row));
+      } else {
+        snapshot.damaged.push_back(id);
+      }
+    } catch (const StoreError& error) {
+      if (error.kind != Kind::kCorrupt) throw;
+    }
+  }
+  return !snapshot.rows.empty();
 }
 
 void ReadTombstones(Connection& connection, uint64_t sequence, Snapshot& snapshot) {

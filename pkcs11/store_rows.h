@@ -44,6 +44,10 @@ std::optional<ObjectRow> DecodeObject(const Statement& statement);
 // ReadObjects adds what `statement` finds to snapshot.rows and snapshot.damaged.
 void ReadObjects(Statement& statement, Snapshot& snapshot);
 
+// SalvageObjects reads what can be read row by row, after ReadObjects met a damaged page. False if
+// that is nothing.
+bool SalvageObjects(Connection& connection, const StateRow& state, Snapshot& snapshot);
+
 // ReadTombstones adds the ids deleted after `sequence`.
 void ReadTombstones(Connection& connection, uint64_t sequence, Snapshot& snapshot);
 

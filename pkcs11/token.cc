@@ -114,40 +114,48 @@ CkResult<std::shared_ptr<Token>> Token::Create(const Config& config, CK_SLOT_ID 
            static_cast<unsigned long long>(*number & 0xffffffffffff));
   auto record = NewRecord(config, serial, so_pin, label);
   if (!record) return Refuse(record.error());
-  const ForkGuard guard;
-  if (auto made = FromStore(EnsureTokenDirectory(config.tokens_directory)); !made) {
-    return Refuse(made.error());
-  }
-  auto store =
-      FromStore(TokenStore::Create(TokenFilePath(config.tokens_directory, serial), *record));
-  if (!store) return Refuse(store.error());
-  return std::shared_ptr<Token>(new Token(config, std::move(*store), *record));
+  const std::string path = TokenFilePath(config.tokens_directory, serial);
+  const auto made = FromStore(CallInSlices([&]() -> StoreResult<void> {
+    if (auto there = EnsureTokenDirectory(config.tokens_directory); !there) return there;
+    return TokenStore::Make(path, *record);
+  }));
+  if (!made) return Refuse(made.error());
+  auto token = FromStore(OpenFile(config, path));
+  if (token) (*token)->Become(*record);
+  return token;
+}
+
+StoreResult<std::shared_ptr<Token>> Token::OpenFile(const Config& config, const std::string& path) {
+  // The connection is known to the fork handlers before the gate opens.
+  return CallInSlices([&]() -> StoreResult<std::shared_ptr<Token>> {
+    auto store = TokenStore::Open(path);
+    if (!store) return std::unexpected(store.error());
+    return std::shared_ptr<Token>(new Token(config, std::move(*store)));
+  });
 }
 
 CkResult<std::shared_ptr<Token>> Token::Open(const Config& config, const std::string& path) {
-  const ForkGuard guard;
-  auto store = TokenStore::Open(path);
-  if (!store) {
-    LogError("token store: %s", store.error().reason.c_str());
-    return Refuse(store.error().kind == Kind::kNotFound ? CKR_TOKEN_NOT_PRESENT
+  auto token = OpenFile(config, path);
+  if (!token) {
+    LogError("token store: %s", token.error().reason.c_str());
+    return Refuse(token.error().kind == Kind::kNotFound ? CKR_TOKEN_NOT_PRESENT
                                                         : CKR_TOKEN_NOT_RECOGNIZED);
   }
-  const auto record = store->Read();
+  const auto record = (*token)->store_.Call([](TokenStore& its) { return its.Read(); });
   if (!record) {
     LogError("token store: %s", record.error().reason.c_str());
     return Refuse(CKR_TOKEN_NOT_RECOGNIZED);
   }
-  return std::shared_ptr<Token>(new Token(config, std::move(*store), *record));
+  (*token)->Become(*record);
+  return std::move(*token);
 }
 
-Token::Token(const Config& config, TokenStore store, const TokenRecord& record)
-    : config_(config), store_(std::move(store)), incarnation_(record.incarnation) {
+void Token::Become(const TokenRecord& record) {
+  incarnation_ = record.incarnation;
   for (ObjectPtr& profile : ProfileObjects(record.serial)) table_.Add(std::move(profile));
 }
 
-std::string Token::path() {
-  return store_.Call([](TokenStore& store) { return store.path(); });
-}
+std::string Token::path() { return store_.path(); }
 
 CkStatus Token::Check() {
   const auto state = store_.Call([](TokenStore& store) { return store.ChangeCounter(); });

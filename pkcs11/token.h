@@ -112,7 +112,13 @@ class Token {
  private:
   using Keys = std::shared_ptr<const SealingKeys>;
 
-  Token(const Config& config, TokenStore store, const TokenRecord& record);
+  Token(const Config& config, TokenStore store) : config_(config), store_(std::move(store)) {}
+
+  // Become takes in what the file says the token is; before anybody else has it.
+  void Become(const TokenRecord& record);
+
+  static StoreResult<std::shared_ptr<Token>> OpenFile(const Config& config,
+                                                      const std::string& path);
 
   // DropPrivate takes the private objects out of the table.
   void DropPrivate();

@@ -86,13 +86,18 @@ CkStatus Token::Refresh() {
     for (const int64_t row : snapshot->damaged) {
       LogError("object %lld of the token file is damaged", static_cast<long long>(row));
     }
+    if (snapshot->missing > 0) {
+      LogError("%llu objects of the token file are missing or cannot be read",
+               static_cast<unsigned long long>(snapshot->missing));
+    }
     std::vector<ObjectPtr> objects;
     for (ObjectRow& row : snapshot->rows) {
       const int64_t id = row.id;
       const auto kind = static_cast<RowKind>(row.kind);
       const auto keys = KeysFor(kind);
       if (!keys) {
-        if (kind == RowKind::kPrivate) continue;  // nobody may see it now
+        // Nobody may see it now, or it is of no kind that there is.
+        if (kind != RowKind::kPublic && kind != RowKind::kStoreSealed) continue;
         return Refuse(keys.error());
       }
       auto object = DecodeRow(std::move(row), keys->get());

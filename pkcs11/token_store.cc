@@ -14,6 +14,7 @@
 #include "pkcs11/store_file.h"
 #include "pkcs11/store_rows.h"
 #include "pkcs11/store_schema.h"
+#include "vault/fork_gate.h"
 
 namespace secretmem {
 
@@ -32,9 +33,7 @@ using store::Transaction;
 // Deletions are remembered for this many changes; who looks less often loads everything.
 constexpr uint64_t kRememberedChanges = 10'000;
 
-// How long emptying the log may wait for readers when something was destroyed, and how often it is
-// tried again after it could not be done.
-constexpr milliseconds kTruncatePatience{200};
+// How often emptying the log is tried again after it could not be done.
 constexpr milliseconds kTruncateInterval{100};
 
 bool LogNotEmpty(const std::string& path) {
@@ -80,6 +79,10 @@ class TokenStore::Impl {
   template <typename F>
   auto Run(F&& f) -> StoreResult<std::invoke_result_t<F, Connection&>> {
     const std::lock_guard lock(mutex_);
+    // Those before this call in the queue may have taken its time.
+    if (store::IsPatienceOver() && ForkIsWaiting()) {
+      return std::unexpected(StoreError{Kind::kBusy, path_ + ": a fork goes first"});
+    }
     const SignalShield shield;
     return Catch([&] { return f(Ready()); });
   }
@@ -199,6 +202,18 @@ class TokenStore::Impl {
 
   const std::string& serial() const { return serial_; }
 
+  // TruncateIfDue tries to empty the log. What was committed stays committed whether it works or
+  // not: a reader in the way only means that it is tried again with the next calls.
+  void TruncateIfDue(bool now) {
+    if (!truncate_due_ || connection_->read_only()) return;
+    const auto time = steady_clock::now();
+    if (!now && time - last_truncate_ < kTruncateInterval) return;
+    connection_->StartClock(milliseconds(now ? kEmptyLogMs : 0));
+    truncate_due_ = !connection_->Truncate();
+    if (now) store::NoteLog(truncate_due_);
+    last_truncate_ = steady_clock::now();
+  }
+
  private:
   [[noreturn]] void Gone() {
     lost_ = true;
@@ -231,17 +246,6 @@ class TokenStore::Impl {
     return state;
   }
 
-  // TruncateIfDue tries to empty the log. What was committed stays committed whether it works or
-  // not: a reader in the way only means that it is tried again with the next calls.
-  void TruncateIfDue(bool now) {
-    if (!truncate_due_ || connection_->read_only()) return;
-    const auto time = steady_clock::now();
-    if (!now && time - last_truncate_ < kTruncateInterval) return;
-    connection_->StartClock(now ? kTruncatePatience : milliseconds(0));
-    truncate_due_ = !connection_->Truncate();
-    last_truncate_ = steady_clock::now();
-  }
-
   const std::string path_;
   std::string serial_;
   std::mutex mutex_;
@@ -262,9 +266,9 @@ TokenStore::~TokenStore() = default;
 
 const std::string& TokenStore::path() const { return impl_->path(); }
 
-StoreResult<TokenStore> TokenStore::Create(const std::string& path, const TokenRecord& record) {
+StoreResult<void> TokenStore::Make(const std::string& path, const TokenRecord& record) {
   const SignalShield shield;
-  const StoreResult<void> created = Catch([&] {
+  return Catch([&] {
     store::CheckRecord(record);
     store::TemporaryFile file(store::CanonicalPath(path));
     {
@@ -279,6 +283,10 @@ StoreResult<TokenStore> TokenStore::Create(const std::string& path, const TokenR
     }
     file.Publish();
   });
+}
+
+StoreResult<TokenStore> TokenStore::Create(const std::string& path, const TokenRecord& record) {
+  const StoreResult<void> created = Make(path, record);
   if (!created) return std::unexpected(created.error());
   return Open(path);
 }
@@ -428,11 +436,14 @@ namespace {
 
 void LoadEverything(Connection& connection, const StateRow& state, Snapshot& snapshot) {
   snapshot.complete = true;
-  Statement statement = connection.Get(Query::kGetObjects);
-  store::ReadObjects(statement, snapshot);
-  if (snapshot.rows.size() + snapshot.damaged.size() != state.objects) {
-    Throw(Kind::kCorrupt, connection.path() + ": objects are missing");
+  try {
+    Statement statement = connection.Get(Query::kGetObjects);
+    store::ReadObjects(statement, snapshot);
+  } catch (const StoreError& error) {
+    if (error.kind != Kind::kCorrupt || !store::SalvageObjects(connection, state, snapshot)) throw;
   }
+  const uint64_t found = snapshot.rows.size() + snapshot.damaged.size();
+  snapshot.missing = state.objects > found ? state.objects - found : 0;
 }
 
 }  // namespace
@@ -478,6 +489,10 @@ StoreResult<ObjectRow> TokenStore::LoadRow(const ObjectUid& uid) {
     if (!row || row->uid != uid) Throw(Kind::kCorrupt, "the object is damaged");
     return *std::move(row);
   });
+}
+
+StoreResult<void> TokenStore::EmptyLog() {
+  return impl_->Run([&](Connection&) { impl_->TruncateIfDue(true); });
 }
 
 void TokenStore::CloseConnectionForFork() noexcept {

@@ -44,6 +44,25 @@ using StoreResult = std::expected<T, StoreError>;
 // kStoreBusyMs bounds, in milliseconds, how long one call waits for other processes.
 inline constexpr int kStoreBusyMs = 5000;
 
+// StorePatience bounds what this thread's calls of any store wait for other processes while it
+// lives: |milliseconds| from its construction, all calls together; then they fail with kBusy. It
+// does not nest, and does not lengthen kStoreBusyMs.
+class StorePatience {
+ public:
+  explicit StorePatience(int milliseconds);
+  ~StorePatience();
+  StorePatience(const StorePatience&) = delete;
+  StorePatience& operator=(const StorePatience&) = delete;
+
+  // log_left says whether a change destroyed something that readers elsewhere kept in the log, so
+  // that EmptyLog is due.
+  bool log_left() const;
+};
+
+// kEmptyLogMs is how long emptying the log may wait for readers when something was destroyed; after
+// that it is tried again with later calls.
+inline constexpr int kEmptyLogMs = 200;
+
 // kMaxBlobBytes bounds each blob of a record or row.
 inline constexpr size_t kMaxBlobBytes = size_t{8} << 20;
 
@@ -105,13 +124,13 @@ struct StoreState {
 //
 // `complete`: `rows` and `damaged` are all there is, and the caller forgets everything it knew;
 // otherwise they and `deleted` are changes. `damaged` are ids whose row is there but is not what
-// was written: the object is lost, the others are not. `object_count` counts the token's objects,
-// damaged ones too: after a caller applied the changes it must know as many, else the file is
-// damaged (kCorrupt).
+// was written, and `missing` of a complete snapshot counts those that should be there and cannot be
+// read: these objects are lost, the others are not. `object_count` is how many there should be.
 struct Snapshot {
   StoreState state;
   bool complete = false;
   uint64_t object_count = 0;
+  uint64_t missing = 0;
   std::vector<ObjectRow> rows;  // By ascending id.
   std::vector<int64_t> deleted;
   std::vector<int64_t> damaged;
@@ -141,6 +160,9 @@ class TokenStore {
   // file appears whole or not at all, and is durable when Create returns. kExists if there is
   // anything of that name; kInvalid; kNotFound if the directory is missing.
   static StoreResult<TokenStore> Create(const std::string& path, const TokenRecord& record);
+
+  // Make is Create without opening.
+  static StoreResult<void> Make(const std::string& path, const TokenRecord& record);
 
   // Open opens an existing token file and checks that it is one, without reading all of it. Follows
   // no symbolic link in the last component; never waits on a FIFO or device.
@@ -198,6 +220,9 @@ class TokenStore {
   StoreResult<Snapshot> LoadByIndex(std::span<const IndexHash> hashes);
 
   StoreResult<ObjectRow> LoadRow(const ObjectUid& uid);
+
+  // EmptyLog tries once more to empty the write-ahead log, if that is due.
+  StoreResult<void> EmptyLog();
 
   // CloseConnectionForFork closes the idle connection, leaving the file as it is; the next call
   // opens it anew, in parent and child alike. For pthread_atfork's prepare handler, while no other

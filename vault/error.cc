@@ -24,6 +24,9 @@ const char* Describe(VaultErrc code) {
       return "the secret memory belongs to the parent process";
     case VaultErrc::kCrypto:
       return "the cryptographic library refused the operation";
+    case VaultErrc::kDamaged:
+      return "memory beside keys was overwritten: something in this process writes where it should "
+             "not; start it again";
   }
   return "unknown error";
 }

@@ -25,6 +25,8 @@ enum class VaultErrc : uint8_t {
   kForked,
   // BoringSSL refused the operation.
   kCrypto,
+  // Somebody wrote over the canaries beside secrets.
+  kDamaged,
 };
 
 // VaultError carries the reason and the errno that led to it, or zero.

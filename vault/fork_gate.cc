@@ -24,6 +24,7 @@ pthread_rwlock_t g_gate = kFreshGate;
 std::array<ForkHooks, kMaxHooks> g_hooks;
 std::atomic<size_t> g_hook_count{0};
 std::atomic<uint64_t> g_generation{0};
+std::atomic<int> g_forks_waiting{0};
 // A page that the kernel zeroes in every child, however it was made.
 std::atomic<uint8_t*> g_wipe_on_fork{nullptr};
 
@@ -64,7 +65,9 @@ void Prepare() {
   // There the gate may have been copied as other threads held it.
   t_prepared = !IsForkedWithoutHandlers();
   if (!t_prepared) return;
+  ++g_forks_waiting;
   pthread_rwlock_wrlock(&g_gate);
+  --g_forks_waiting;
   for (size_t i = g_hook_count; i > 0; --i) {
     if (g_hooks[i - 1].prepare != nullptr) g_hooks[i - 1].prepare();
   }
@@ -90,6 +93,7 @@ void Child() {
   }
 #endif
   g_gate = kFreshGate;
+  g_forks_waiting = 0;
   if (uint8_t* page = g_wipe_on_fork; page != nullptr) *page = 1;
   g_generation++;
   for (size_t i = 0; i < g_hook_count; ++i) {
@@ -145,6 +149,8 @@ ForkPause::~ForkPause() {
   t_old_cancel_state = cancel_state_;
   t_guards = guards_;
 }
+
+bool ForkIsWaiting() { return g_forks_waiting > 0; }
 
 void AddForkHooks(const ForkHooks& hooks) {
   const size_t at = g_hook_count;

@@ -40,6 +40,9 @@ class ForkPause {
   int cancel_state_;
 };
 
+// ForkIsWaiting says whether some thread is held up in fork(2) by the guards of others.
+bool ForkIsWaiting();
+
 // ForkHooks are called around fork(2) while nobody holds the gate: |prepare| in the parent before,
 // |parent| and |child| after. Any may be null. They must not throw. Where IsForkedWithoutHandlers,
 // a fork calls |child| only: what |prepare| would wait for may never come.

@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "vault/child_copy.h"
 #include "vault/fork_gate.h"
 #include "vault/secret_heap.h"
 #include "vault/secret_memory.h"
@@ -36,6 +37,8 @@ std::atomic<uint32_t> g_next_owner{1};
 std::byte* g_copy = nullptr;  // between prepare and parent or child
 size_t g_copy_bytes = 0;
 bool g_prepared = false;
+bool g_made_room = false;
+RoomForChild g_room = {};
 bool g_lost = false;
 
 uint32_t ThisThread() {
@@ -52,6 +55,11 @@ void Prepare() {
   // A child that did not get its copy has none to give.
   if (bytes == 0 || g_lost) return;
   auto copy = MapSecretForChild(bytes);
+  if (!copy && g_room.make != nullptr) {
+    g_room.make();
+    g_made_room = true;
+    copy = MapSecretForChild(bytes);
+  }
   if (!copy) return;
   g_copy = *copy;
   std::byte* to = g_copy;
@@ -64,8 +72,7 @@ void Prepare() {
   });
 }
 
-void Parent() {
-  g_prepared = false;
+void DropCopy() {
   if (g_copy == nullptr) return;
   LibraryHeap().ForEachChunk(
       [](std::byte* chunk, size_t size) { madvise(chunk, size, MADV_DONTFORK); });
@@ -73,9 +80,16 @@ void Parent() {
   g_copy = nullptr;
 }
 
+void Parent() {
+  g_prepared = false;
+  DropCopy();
+  if (std::exchange(g_made_room, false)) g_room.take_back();
+}
+
 void Child() {
   KeyHeap().Abandon();
   WorkHeap().Abandon();
+  g_made_room = false;
   // Without preparation this is the child of a child that fork handlers know nothing of.
   if (!std::exchange(g_prepared, false)) g_lost = true;
   if (g_lost || g_copy_bytes == 0) return;
@@ -104,6 +118,8 @@ LibraryHeapScope::LibraryHeapScope(Lifetime lifetime) {
   t_target = lifetime == Lifetime::kProcess ? Target::kProcess : Target::kThread;
 }
 LibraryHeapScope::~LibraryHeapScope() { t_target = Target::kWorkHeap; }
+
+void SetRoomForChild(const RoomForChild& room) { g_room = room; }
 
 void InstallHeapForkHooks() { AddForkHooks({Prepare, Parent, Child}); }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "vault/canary.h"
 #include "vault/secret_memory.h"
 
 namespace secretmem {
@@ -10,6 +11,31 @@ namespace {
 
 // A unit of address space: a chunk and as much inaccessible space behind it.
 constexpr size_t kUnitBytes = 2 * SecretHeap::kChunkBytes;
+
+// What a page of slots has room for between its canaries.
+constexpr size_t kSlotSpace = SecretHeap::kPage - 2 * kCanaryBytes;
+
+constexpr size_t PagesFor(size_t size) {
+  return (size + 2 * kCanaryBytes + SecretHeap::kPage - 1) / SecretHeap::kPage;
+}
+
+void SetCanaries(std::byte* low, size_t bytes) {
+  SetCanary(low);
+  SetCanary(low + bytes - kCanaryBytes);
+}
+
+// ClearCanaries leaves zeros where free memory has them.
+void ClearCanaries(std::byte* low, size_t bytes) {
+  for (std::byte* at : {low, low + bytes - kCanaryBytes}) {
+    CheckCanary(at);
+    Wipe(at, kCanaryBytes);
+  }
+}
+
+void CheckCanaries(const std::byte* low, size_t bytes) {
+  CheckCanary(low);
+  CheckCanary(low + bytes - kCanaryBytes);
+}
 
 bool IsClosedByMprotect() { return CurrentMemoryOptions().at_rest == AtRest::kMprotect; }
 
@@ -20,7 +46,7 @@ constexpr size_t kReserveBytes[] = {size_t{1} << 33, size_t{1} << 30, size_t{1} 
 
 const std::array<uint16_t, SecretHeap::kClasses> SecretHeap::kClassSizes = {
     16,  32,  48,  64,  80,  96,  128, 160,  192,  224,
-    256, 320, 384, 448, 512, 640, 816, 1024, 1360, 2048};
+    256, 320, 384, 448, 512, 640, 800, 1008, 1344, 2032};
 
 std::byte* SecretHeap::AddressOf(size_t unit) const { return base_ + unit * kUnitBytes; }
 
@@ -190,7 +216,7 @@ uint32_t SecretHeap::OwnerOf(const Chunk* chunk, const void* pointer) const {
 
 VaultResult<void*> SecretHeap::AllocateSlot(size_t size_class, uint32_t owner) {
   const size_t slot_bytes = kClassSizes[size_class];
-  const size_t slots = kPage / slot_bytes;
+  const size_t slots = kSlotSpace / slot_bytes;
   Page* page = partial_[size_class];
   if (page == nullptr) {
     auto run = NewRun(1);
@@ -199,13 +225,14 @@ VaultResult<void*> SecretHeap::AllocateSlot(size_t size_class, uint32_t owner) {
     page->use = Page::Use::kSlots;
     page->size_class = static_cast<uint8_t>(size_class);
     page->taken.reset();
+    SetCanaries(PageAddress(page), kPage);
     Link(page);
   }
   size_t slot = 0;
   while (page->taken[slot]) ++slot;
   page->taken.set(slot);
   if (++page->used == slots) Unlink(page);
-  std::byte* pointer = PageAddress(page) + slot * slot_bytes;
+  std::byte* pointer = PageAddress(page) + kCanaryBytes + slot * slot_bytes;
   SetOwner(page->chunk, pointer, owner);
   return pointer;
 }
@@ -214,35 +241,39 @@ VaultResult<void*> SecretHeap::AllocateRun(size_t pages, uint32_t owner) {
   auto run = NewRun(pages);
   if (!run) return std::unexpected(run.error());
   (*run)->use = Page::Use::kRun;
-  std::byte* pointer = PageAddress(*run);
+  SetCanaries(PageAddress(*run), pages * kPage);
+  std::byte* pointer = PageAddress(*run) + kCanaryBytes;
   SetOwner((*run)->chunk, pointer, owner);
   return pointer;
 }
 
 VaultResult<void*> SecretHeap::AllocateLarge(size_t size, uint32_t owner) {
-  auto chunk = NewChunk((size + kPage - 1) / kPage * kPage);
+  auto chunk = NewChunk(PagesFor(size) * kPage);
   if (!chunk) return std::unexpected(chunk.error());
   (*chunk)->large_owner = owner;
-  return (*chunk)->base;
+  SetCanaries((*chunk)->base, (*chunk)->bytes);
+  return (*chunk)->base + kCanaryBytes;
 }
 
 VaultResult<void*> SecretHeap::Allocate(size_t size, uint32_t owner) {
   // Beyond this the rounding below could overflow; no reservation is near it.
   if (size > kReserveBytes[0]) return std::unexpected(VaultError{VaultErrc::kOutOfMemory});
+  const Opened opened(*this);
   const std::lock_guard lock(mutex_);
   if (size <= kClassSizes.back()) {
     const auto fit = std::lower_bound(kClassSizes.begin(), kClassSizes.end(), size);
     return AllocateSlot(static_cast<size_t>(fit - kClassSizes.begin()), owner);
   }
-  if (size <= kChunkBytes) return AllocateRun((size + kPage - 1) / kPage, owner);
+  if (PagesFor(size) <= kChunkPages) return AllocateRun(PagesFor(size), owner);
   return AllocateLarge(size, owner);
 }
 
 VaultResult<void*> SecretHeap::AllocateAlone(size_t size) {
   if (size > kReserveBytes[0]) return std::unexpected(VaultError{VaultErrc::kOutOfMemory});
+  const Opened opened(*this);
   const std::lock_guard lock(mutex_);
   // A region of a chunk's size is a chunk to the books; a run of all its pages is alone in it.
-  if ((size + kPage - 1) / kPage == kChunkPages) return AllocateRun(kChunkPages, 0);
+  if (PagesFor(size) == kChunkPages) return AllocateRun(kChunkPages, 0);
   return AllocateLarge(size, 0);
 }
 
@@ -271,43 +302,47 @@ void SecretHeap::Close() {
 void SecretHeap::FreeLocked(void* pointer) {
   Chunk* chunk = ChunkOf(pointer);
   if (chunk->bytes != kChunkBytes) {
-    Wipe(pointer, chunk->bytes);
+    ClearCanaries(chunk->base, chunk->bytes);
+    Wipe(chunk->base + kCanaryBytes, chunk->bytes - 2 * kCanaryBytes);
     DropChunk(chunk);
     return;
   }
   Page* page = PageOf(chunk, pointer);
   SetOwner(chunk, pointer, 0);
   if (page->use == Page::Use::kRun) {
-    Wipe(pointer, page->run_pages * kPage);
+    ClearCanaries(PageAddress(page), page->run_pages * kPage);
+    Wipe(pointer, page->run_pages * kPage - 2 * kCanaryBytes);
     ReleaseRun(page);
     return;
   }
   const size_t slot_bytes = kClassSizes[page->size_class];
   Wipe(pointer, slot_bytes);
-  const auto offset = static_cast<size_t>(static_cast<std::byte*>(pointer) - PageAddress(page));
+  const auto offset =
+      static_cast<size_t>(static_cast<std::byte*>(pointer) - PageAddress(page)) - kCanaryBytes;
   page->taken.reset(offset / slot_bytes);
-  if (page->used-- == kPage / slot_bytes) Link(page);
-  if (page->used == 0) {
+  if (page->used-- == kSlotSpace / slot_bytes) Link(page);
+  if (page->used > 0) {
+    CheckCanaries(PageAddress(page), kPage);
+  } else {
+    ClearCanaries(PageAddress(page), kPage);
     Unlink(page);
     ReleaseRun(page);
   }
 }
 
 void SecretHeap::Free(void* pointer) {
-  Open();
-  {
-    const std::lock_guard lock(mutex_);
-    FreeLocked(pointer);
-  }
-  Close();
+  const Opened opened(*this);
+  const std::lock_guard lock(mutex_);
+  FreeLocked(pointer);
 }
 
 size_t SecretHeap::SizeOf(const void* pointer) {
   const std::lock_guard lock(mutex_);
   Chunk* chunk = ChunkOf(pointer);
-  if (chunk->bytes != kChunkBytes) return chunk->bytes;
+  if (chunk->bytes != kChunkBytes) return chunk->bytes - 2 * kCanaryBytes;
   const Page* page = PageOf(chunk, pointer);
-  return page->use == Page::Use::kRun ? page->run_pages * kPage : kClassSizes[page->size_class];
+  return page->use == Page::Use::kRun ? page->run_pages * kPage - 2 * kCanaryBytes
+                                      : kClassSizes[page->size_class];
 }
 
 size_t SecretHeap::mapped_bytes() const {
@@ -315,8 +350,25 @@ size_t SecretHeap::mapped_bytes() const {
   return mapped_;
 }
 
+void SecretHeap::CheckLocked() const {
+  for (size_t unit = 0; unit < unit_limit_; ++unit) {
+    if (!units_[unit].head) continue;
+    const Chunk& chunk = *units_[unit].chunk;
+    if (chunk.bytes != kChunkBytes) {
+      CheckCanaries(chunk.base, chunk.bytes);
+      continue;
+    }
+    for (const Page& page : chunk.pages) {
+      if (page.use == Page::Use::kSlots) CheckCanaries(PageAddress(&page), kPage);
+      if (page.use == Page::Use::kRun) CheckCanaries(PageAddress(&page), page.run_pages * kPage);
+    }
+  }
+}
+
 void SecretHeap::Trim() {
+  const Opened opened(*this);
   const std::lock_guard lock(mutex_);
+  CheckLocked();
   for (size_t unit = 0; empty_chunks_ > 0 && unit < unit_limit_; ++unit) {
     if (!units_[unit].head) continue;
     Chunk* chunk = units_[unit].chunk;

@@ -12,8 +12,8 @@
 namespace secretmem {
 
 // SecretHeap hands out secret memory in size classes. Its books lie in ordinary memory and tell
-// sizes and places only. Free slots are zero: Free wipes, so Allocate returns zeros. Every call is
-// made under a ForkGuard.
+// sizes and places only. Free slots are zero: Free wipes, so Allocate returns zeros. Pages of slots
+// and larger slots lie between canaries, which Free checks. Every call is made under a ForkGuard.
 //
 // Address space is reserved once. Chunks of 64 KiB are mapped into it on demand, inaccessible
 // addresses on both sides of each, and given back when they are empty.
@@ -49,7 +49,8 @@ class SecretHeap {
   void Open();
   void Close();
 
-  // Trim gives back the empty chunk that is otherwise kept for the next allocation.
+  // Trim looks at all canaries and gives back the empty chunk that is otherwise kept for the next
+  // allocation.
   void Trim();
 
   // FreeOthers frees every slot whose owner is neither 0 nor |owner|.
@@ -111,7 +112,17 @@ class SecretHeap {
   VaultResult<void*> AllocateRun(size_t pages, uint32_t owner);
   VaultResult<void*> AllocateLarge(size_t size, uint32_t owner);
   void FreeLocked(void* pointer);
+  // Opened opens the heap while it lives. It comes before the lock, which Open and Close take.
+  struct Opened {
+    explicit Opened(SecretHeap& its) : heap(its) { heap.Open(); }
+    ~Opened() { heap.Close(); }
+    Opened(const Opened&) = delete;
+    Opened& operator=(const Opened&) = delete;
+    SecretHeap& heap;
+  };
+
   void SetAccessLocked(bool open);
+  void CheckLocked() const;
   void ReleaseRun(Page* first);
   void Link(Page* page);
   void Unlink(Page* page);

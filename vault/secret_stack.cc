@@ -8,10 +8,14 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <iterator>
 #include <mutex>
 #include <new>
 
+#include "vault/canary.h"
+#include "vault/child_copy.h"
 #include "vault/fork_gate.h"
+#include "vault/random_source.h"
 #include "vault/secret_heap.h"
 #include "vault/secret_memory.h"
 #include "vault/stack_switch.h"
@@ -35,10 +39,20 @@ constexpr size_t kMaxStacks = 32;
 // Inaccessible space between stacks.
 constexpr size_t kGap = kDeepBytes;
 
+// Beyond the first frame, as much as keeps the alignment.
+constexpr size_t kAboveTop = 64;
+
 struct Stack {
   std::byte* low = nullptr;
   size_t bytes = 0;
   Stack* next = nullptr;
+
+  std::byte* top() const { return low + bytes - kAboveTop; }
+  void SetCanaries() {
+    SetCanary(low);
+    SetCanary(top());
+  }
+  bool CheckCanaries() const { return CheckCanary(low) && CheckCanary(top()); }
 };
 
 // StackPool keeps the stacks of one size that no thread runs on, all of them zero.
@@ -72,19 +86,31 @@ class StackPool {
     returned_.notify_one();
   }
 
-  void Trim() {
+  // Trim returns how many stacks it gave back.
+  size_t Trim() {
     const std::lock_guard lock(mutex_);
+    size_t given_back = 0;
     // Who waits for a stack in use may have to make one now, or hear that none can be had.
     returned_.notify_all();
     while (free_ != nullptr) {
       Stack* stack = free_;
       free_ = stack->next;
+      stack->CheckCanaries();
       UnmapSecret(stack->low, bytes_);
       stack->low = nullptr;
       stack->next = unmapped_;
       unmapped_ = stack;
       --made_;
+      ++given_back;
     }
+    return given_back;
+  }
+
+  // Refill makes as many free ones as can be had, |count| at most.
+  void Refill(size_t count) {
+    const std::lock_guard lock(mutex_);
+    while (count > 0 && Make()) --count;
+    returned_.notify_all();
   }
 
   // In a child none of the stacks exist, and their addresses may be anybody's.
@@ -113,6 +139,7 @@ class StackPool {
     }
     stack->low = low;
     stack->bytes = bytes_;
+    stack->SetCanaries();
     unmapped_ = stack->next;
     stack->next = free_;
     free_ = stack;
@@ -159,6 +186,8 @@ struct Run {
 thread_local Run* t_run = nullptr;
 // BoringSSL's state of this thread is made, in the library heap.
 thread_local bool t_thread_warm = false;
+// Its random generator began with entropy that was none.
+thread_local bool t_thread_spoiled = false;
 std::atomic<bool> g_library_warm{false};
 std::mutex g_warm_mutex;
 
@@ -180,15 +209,16 @@ void FindUsed(void* argument) {
   // GCC makes vector registers of these, 16 bytes wide on every architecture.
   using Vector [[gnu::vector_size(16)]] = uint64_t;
   constexpr size_t kStep = 8;
-  const auto* vectors = reinterpret_cast<const Vector*>(used.stack->low);
-  const size_t count = used.stack->bytes / sizeof(Vector);
+  // Between the canaries.
+  const auto* vectors = reinterpret_cast<const Vector*>(used.stack->low + kCanaryBytes);
+  const size_t count = (used.stack->bytes - kAboveTop - kCanaryBytes) / sizeof(Vector);
   size_t i = 0;
-  for (; i < count; i += kStep) {
+  for (; i + kStep <= count; i += kStep) {
     const Vector any = vectors[i] | vectors[i + 1] | vectors[i + 2] | vectors[i + 3] |
                        vectors[i + 4] | vectors[i + 5] | vectors[i + 6] | vectors[i + 7];
     if ((any[0] | any[1]) != 0) break;
   }
-  used.first = i * sizeof(Vector);
+  used.first = kCanaryBytes + i * sizeof(Vector);
 }
 
 // The switches below announce themselves to AddressSanitizer. To ThreadSanitizer they are calls
@@ -225,8 +255,7 @@ bool CallOn(Run& run, void (*function)(void*), void* argument) {
     Leave(nullptr, self.run.ordinary_low, self.run.ordinary_size);
   };
   Leave(&run.fake_stack, run.stack->low, run.stack->bytes);
-  if (secretmem_call_on_stack(run.stack->low + run.stack->bytes, enter, &begin, g_vectors,
-                              &run.ordinary) != 0) {
+  if (secretmem_call_on_stack(run.stack->top(), enter, &begin, g_vectors, &run.ordinary) != 0) {
     return false;
   }
   Arrive(run.fake_stack, nullptr, nullptr);
@@ -238,6 +267,7 @@ void Outside(void* argument) {
   Run& run = *static_cast<Run*>(argument);
   Arrive(run.fake_stack, nullptr, nullptr);
   const uint64_t generation = ForkGeneration();
+  const bool random_failed = RandomHasFailed();
   // Handlers find the thread as if it were in no borrow.
   WorkHeap().Close();
   KeyHeap().Close();
@@ -245,6 +275,7 @@ void Outside(void* argument) {
   { const ForkPause pause; }
   if (generation != ForkGeneration() || IsForkedWithoutHandlers()) Abandon(run.ordinary);
   t_run = &run;
+  SetRandomHasFailed(random_failed);
   KeyHeap().Open();
   WorkHeap().Open();
   Leave(&run.fake_stack, run.stack->low, run.stack->bytes);
@@ -257,7 +288,8 @@ void Clear(Stack* stack) {
   // clears.
   Run run{.stack = stack, .has_safe_points = false};
   CallOn(run, FindUsed, &used);
-  Wipe(stack->low + used.first, stack->bytes - used.first);
+  Wipe(stack->low + used.first, stack->bytes - kAboveTop - used.first);
+  stack->CheckCanaries();
 }
 
 // WarmLibrary lets BoringSSL make what it makes once per process.
@@ -280,7 +312,8 @@ void WarmThread() {
   ERR_clear_error();
   uint8_t byte;
   RAND_bytes(&byte, sizeof(byte));
-  t_thread_warm = true;
+  t_thread_warm = !RandomHasFailed();
+  t_thread_spoiled = RandomHasFailed();
 }
 
 struct Call {
@@ -291,7 +324,7 @@ struct Call {
 void Enter(void* argument) {
   const auto& call = *static_cast<const Call*>(argument);
   if (!t_thread_warm) WarmThread();
-  call.function(call.argument);
+  if (t_thread_warm) call.function(call.argument);
   // Entries may carry allocations of the key heap, which must not outlive it.
   if (ERR_peek_error() != 0) ERR_clear_error();
 }
@@ -304,7 +337,19 @@ void ChildAfterFork() {
   t_thread_warm = false;
 }
 
+// How many stacks of each pool made room for a child.
+size_t g_gave_room[std::size(kDepths)] = {};
+
+void MakeRoom() {
+  for (size_t i = 0; i < std::size(kDepths); ++i) g_gave_room[i] = PoolOf(kDepths[i]).Trim();
+}
+
+void TakeBackRoom() {
+  for (size_t i = 0; i < std::size(kDepths); ++i) PoolOf(kDepths[i]).Refill(g_gave_room[i]);
+}
+
 void InstallOnce() {
+  SetRoomForChild({MakeRoom, TakeBackRoom});
   InstallHeapForkHooks();
   AddForkHooks({nullptr, nullptr, ChildAfterFork});
 }
@@ -327,6 +372,7 @@ VaultResult<void> InitialiseVault() {
   pthread_once(&g_install_once, InstallOnce);
   const ForkGuard guard;
   if (LibraryHeapLost()) return std::unexpected(VaultError{VaultErrc::kForked});
+  if (IsMemoryDamaged()) return std::unexpected(VaultError{VaultErrc::kDamaged});
   if (auto random = ProbeRandom(); !random) return random;
   return ProbeSecretMemory();
 }
@@ -335,7 +381,7 @@ void TrimVault() {
   const ForkGuard guard;
   // What lies at the addresses there is somebody else's.
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) return;
-  for (const auto depth : kDepths) PoolOf(depth).Trim();
+  for (const auto depth : kDepths) (void)PoolOf(depth).Trim();
   KeyHeap().Trim();
 }
 
@@ -358,6 +404,8 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) {
     return std::unexpected(VaultError{VaultErrc::kForked});
   }
+  if (IsMemoryDamaged()) return std::unexpected(VaultError{VaultErrc::kDamaged});
+  if (t_thread_spoiled) return std::unexpected(VaultError{VaultErrc::kNoRandom});
   if (!t_thread_warm) {
     if (auto random = ProbeRandom(); !random) return random;
   }
@@ -365,6 +413,7 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   StackPool& pool = PoolOf(t_thread_warm ? depth : StackDepth::kDeep);
   auto stack = pool.Take();
   if (!stack) return std::unexpected(stack.error());
+  SetRandomHasFailed(false);
   Call call{function, argument};
   Run run{.stack = *stack, .has_safe_points = outermost};
   t_run = &run;
@@ -378,6 +427,8 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   KeyHeap().Close();
   Clear(*stack);
   pool.Put(*stack);
+  if (IsMemoryDamaged()) return std::unexpected(VaultError{VaultErrc::kDamaged});
+  if (RandomHasFailed()) return std::unexpected(VaultError{VaultErrc::kNoRandom});
   return {};
 }
 

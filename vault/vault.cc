@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "vault/canary.h"
 #include "vault/fork_gate.h"
 #include "vault/secret_heap.h"
 #include "vault/secret_memory.h"
@@ -15,6 +16,7 @@ VaultResult<Vault> Vault::New(size_t size) {
   if (LibraryHeapLost() || IsForkedWithoutHandlers()) {
     return std::unexpected(VaultError{VaultErrc::kForked});
   }
+  if (IsMemoryDamaged()) return std::unexpected(VaultError{VaultErrc::kDamaged});
   auto slot = CurrentMemoryOptions().page_per_vault ? KeyHeap().AllocateAlone(size)
                                                     : KeyHeap().Allocate(size);
   if (!slot) return std::unexpected(slot.error());

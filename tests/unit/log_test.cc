@@ -12,25 +12,12 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/log_capture.h"
 #include "tests/unit/store_child.h"
 #include "tests/unit/store_testing.h"
 
 namespace secretmem {
 namespace {
-
-// Captured runs f with standard error going to a file, and returns what was written.
-template <typename F>
-std::string Captured(F&& f) {
-  TemporaryDirectory directory;
-  const int saved = dup(STDERR_FILENO);
-  const int file = open((directory / "log").c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
-  dup2(file, STDERR_FILENO);
-  f();
-  dup2(saved, STDERR_FILENO);
-  close(saved);
-  close(file);
-  return ReadFile(directory / "log");
-}
 
 void LogAll() {
   LogError("one %d", 1);

@@ -1,13 +1,23 @@
 #include "vault/random.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <openssl/curve25519.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstddef>
 #include <set>
 #include <thread>
 #include <vector>
 
 #include "vault/secret_stack.h"
+#include "vault/vault.h"
+#include "vault_testing.h"
 
 namespace secretmem {
 namespace {
@@ -45,6 +55,61 @@ TEST(RandomTest, FillsExactlyWhatItIsGiven) {
     // Every value turns up in so many bytes.
     EXPECT_EQ(std::set<uint8_t>(bytes.begin() + 16, bytes.end() - 16).size(), 256u);
   }
+}
+
+// ForbidGetrandom has the kernel refuse it to this process, its threads and children.
+bool ForbidGetrandom() {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getrandom, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog program = {std::size(code), code};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
+}
+
+bool RefusedForRandom(const auto& result) {
+  return !result && result.error().code == VaultErrc::kNoRandom;
+}
+
+// X25519 with a key that is there, which draws nothing.
+bool Derives(const Vault& key) {
+  std::array<uint8_t, 32> out;
+  return key
+      .WithSecret<32>(
+          [&](SecretView<32> secret) { X25519_public_from_private(out.data(), secret.data()); })
+      .has_value();
+}
+
+// A process may lock itself up after C_Initialize. BoringSSL, which wants new entropy every 4096
+// calls and in each thread, ends the process where it gets none.
+TEST(RandomTest, GetrandomForbiddenLaterIsAnErrorAndEndsNothing) {
+  ASSERT_TRUE(InitialiseVault());
+  EXPECT_EQ(
+      InChild([] {
+        std::array<uint8_t, 16> block;
+        if (!InitialiseVault() || !RandomBytes(block)) return 1;
+        const auto key = Vault::New(32);
+        if (!key || !ForbidGetrandom()) return 2;
+        int drawn = 0;
+        while (drawn < 5000 && RandomBytes(block)) ++drawn;
+        // It went on with what it had, then was refused, and is from then on.
+        if (drawn < 4000 || drawn > 4100) return 3;
+        if (!RefusedForRandom(RandomBytes(block))) return 8;
+        if (!Derives(*key)) return 4;
+        if (!RefusedForRandom(InitialiseVault())) return 5;
+        bool refused = false;
+        std::thread([&] {
+          refused = RefusedForRandom(RandomBytes(block)) &&
+                    RefusedForRandom(Vault::CopyOf(block)) && RefusedForRandom(RandomBytes(block));
+        }).join();
+        if (!refused) return 6;
+        // After a fork it would reseed.
+        return InChild([&] { return RefusedForRandom(RandomBytes(block)) ? 0 : 1; }) == 0 ? 0 : 7;
+      }),
+      0);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "vault/canary.h"
 #include "vault/fork_gate.h"
 #include "vault/secret_memory.h"
 #include "vault/vault.h"
@@ -60,7 +61,7 @@ TEST_F(SecretHeapTest, SizesAtEveryEdge) {
     const size_t room = heap_.SizeOf(slot.at);
     EXPECT_GE(room, slot.size);
     // No more is lost than the classes say: half, a granule, a page's rest.
-    EXPECT_LE(room, slot.size + slot.size / 2 + 16 + (slot.size > 2048 ? kPage : 0)) << slot.size;
+    EXPECT_LE(room, slot.size + slot.size / 2 + 16 + (slot.size > 2032 ? kPage : 0)) << slot.size;
     EXPECT_TRUE(IsZero(At(slot.at, room))) << slot.size;
     memset(slot.at, 0xff, room);
   }
@@ -323,16 +324,17 @@ TEST_F(SecretHeapTest, AbandonedHeapBeginsElsewhere) {
 TEST_F(SecretHeapTest, ChunksHaveGuardsBetweenThem) {
   const ForkGuard guard;
   std::vector<void*> slots;
-  for (int i = 0; i < 4; ++i) slots.push_back(Get(kChunk));
+  for (int i = 0; i < 4; ++i) slots.push_back(Get(kChunk - 2 * kCanaryBytes));
   slots.push_back(Get(kChunk + 1));
-  slots.push_back(Get(kChunk));
+  slots.push_back(Get(kChunk - 2 * kCanaryBytes));
   for (void* slot : slots) {
     const auto mapping = MappingOf(slot);
     ASSERT_TRUE(mapping);
-    EXPECT_EQ(mapping->low, reinterpret_cast<uintptr_t>(slot));
-    EXPECT_EQ(mapping->high - mapping->low, heap_.SizeOf(slot));
-    auto* low = static_cast<uint8_t*>(slot);
-    for (const uint8_t* outside : {low - 1, low - kPage, low + heap_.SizeOf(slot)}) {
+    auto* low = static_cast<uint8_t*>(slot) - kCanaryBytes;
+    const size_t bytes = heap_.SizeOf(slot) + 2 * kCanaryBytes;
+    EXPECT_EQ(mapping->low, reinterpret_cast<uintptr_t>(low));
+    EXPECT_EQ(mapping->high - mapping->low, bytes);
+    for (const uint8_t* outside : {low - 1, low - kPage, low + bytes}) {
       EXPECT_EQ(MappingOf(outside)->permissions, "---p");
     }
   }
@@ -352,34 +354,36 @@ TEST_F(SecretHeapTest, RefusesWhatNobodyHas) {
 
 TEST_F(SecretHeapTest, TheLimitIsAnErrorAndWhatIsFreedComesBack) {
   const int status = InChild([] {
+    constexpr size_t kUsable = kPage - 2 * kCanaryBytes;
     LimitLockedMemory(4 * kChunk);
     static SecretHeap heap;
     const ForkGuard guard;
     std::vector<void*> slots;
     VaultError error = {};
     for (int i = 0; i < 1000; ++i) {
-      auto got = heap.Allocate(kPage);
+      auto got = heap.Allocate(kUsable);
       if (!got) {
         error = got.error();
         break;
       }
-      memset(*got, 0x55, kPage);
+      memset(*got, 0x55, kUsable);
       slots.push_back(*got);
     }
     if (error != VaultError{VaultErrc::kMemoryLockLimit, EAGAIN}) return 1;
     if (slots.size() != 4 * kChunk / kPage) return 2;
     for (const void* slot : slots) {
-      if (std::ranges::count(At(slot, kPage), 0x55) != static_cast<std::ptrdiff_t>(kPage)) return 3;
+      if (std::ranges::count(At(slot, kUsable), 0x55) != static_cast<std::ptrdiff_t>(kUsable))
+        return 3;
     }
     if (heap.Allocate(kChunk + 1)) return 4;
     heap.Free(slots.back());
     slots.pop_back();
-    auto again = heap.Allocate(kPage);
-    if (!again || !IsZero(At(*again, kPage))) return 5;
+    auto again = heap.Allocate(kUsable);
+    if (!again || !IsZero(At(*again, kUsable))) return 5;
     heap.Free(*again);
     for (void* slot : slots) heap.Free(slot);
     // A whole chunk back to the kernel, and out again as one of another kind.
-    if (!heap.Allocate(3 * kChunk)) return 6;
+    if (!heap.Allocate(3 * kChunk - 2 * kCanaryBytes)) return 6;
     return 0;
   });
   EXPECT_EQ(status, 0) << WEXITSTATUS(status);

