@@ -10,6 +10,7 @@
 #include "mechanisms/message.h"
 #include "pkcs11/active_operation.h"
 #include "pkcs11/config.h"
+#include "pkcs11/reaper.h"
 #include "pkcs11/token.h"
 
 namespace secretmem {
@@ -35,6 +36,10 @@ class Session {
   // EndPrivateOperations ends what uses a private key: its user has logged out.
   void EndPrivateOperations();
 
+  // EndExpiredOperations ends what uses an expired key, and forgets the |expired| handles,
+  // ascending, that a search has found.
+  void EndExpiredOperations(std::span<const CK_OBJECT_HANDLE> expired);
+
   // Close marks the session as closed, drops its objects and tells the token. Once only.
   void Close();
 
@@ -55,6 +60,22 @@ class Session {
   OperationSlot<MessageOperation> message_decrypt;
 
  private:
+  // Ends what uses a key that |gone(object)| is true for. Under |mutex|.
+  template <class Gone>
+  void EndOperations(Gone&& gone) {
+    const auto end = [&](auto& place) {
+      if (place.active && place.active->key && gone(place.active->key->object())) {
+        place.active.reset();
+      }
+    };
+    end(sign);
+    end(verify);
+    end(encrypt);
+    end(decrypt);
+    end(message_encrypt);
+    end(message_decrypt);
+  }
+
   bool closed_ = false;  // under |mutex|
 };
 
@@ -69,12 +90,19 @@ struct Slot {
 // behind and makes one of its own.
 class Module {
  public:
-  explicit Module(const Config& config) : config_(config) {}
+  explicit Module(const Config& config, bool may_start_threads = true);
   ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  // CloseEverything is C_Finalize's: every session is closed.
+  // Tend wipes what has expired, and keeps the tokens' files and clocks up with it. Every call does
+  // it before it begins and before it returns, and the reaper does without calls. It costs an
+  // atomic load where no key has a lifetime.
+  void Tend() noexcept;
+  // Watch starts the reaper if it is needed.
+  void Watch() noexcept;
+
+  // CloseEverything is C_Finalize's: every session is closed, and the reaper gone.
   void CloseEverything();
 
   const Config& config() const { return config_; }
@@ -106,6 +134,8 @@ class Module {
   CkResult<std::shared_ptr<Session>> FindSession(CK_SESSION_HANDLE handle);
 
  private:
+  void Sweep(int64_t now);
+  std::vector<std::shared_ptr<Token>> Tokens();
   CkStatus ScanLocked();
   Slot* FindSlotLocked(CK_SLOT_ID id);
   // Drop makes the next TokenAt open the slot's token anew, if it still is |token|.
@@ -119,6 +149,26 @@ class Module {
 
   std::shared_mutex sessions_mutex_;
   std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> sessions_;
+
+  const std::shared_ptr<Alarm> alarm_ = std::make_shared<Alarm>();
+  std::mutex sweep_mutex_;
+  std::atomic<int64_t> next_tidy_ms_{0};
+  Reaper reaper_;
+};
+
+// Tended does what Module::Tend says around a call.
+class Tended {
+ public:
+  explicit Tended(Module& module) : module_(module) { module_.Tend(); }
+  ~Tended() {
+    module_.Tend();
+    module_.Watch();
+  }
+  Tended(const Tended&) = delete;
+  Tended& operator=(const Tended&) = delete;
+
+ private:
+  Module& module_;
 };
 
 }  // namespace secretmem
