@@ -38,11 +38,19 @@ struct MemoryConfig {
   bool operator==(const MemoryConfig&) const = default;
 };
 
+struct KeysConfig {
+  bool enforce_dates =
+      false;  // true: keys are of use between CKA_START_DATE and CKA_END_DATE only.
+
+  bool operator==(const KeysConfig&) const = default;
+};
+
 struct Config {
   std::string tokens_directory;  // Absolute.
   LogLevel log_level = LogLevel::kOff;
   PinConfig pin;
   MemoryConfig memory;
+  KeysConfig keys;
   std::string source;  // The file it was read from; empty: defaults.
 
   bool operator==(const Config&) const = default;

@@ -161,12 +161,19 @@ void ReadMemory(Reader& reader, Config& config) {
   reader.Boolean("mseal", memory.mseal);
 }
 
+void ReadKeys(Reader& reader, Config& config) {
+  reader.Boolean("enforce_dates", config.keys.enforce_dates);
+}
+
 struct Section {
   const char* name;
   void (*read)(Reader&, Config&);
 };
-constexpr Section kSections[] = {
-    {"tokens", ReadTokens}, {"log", ReadLog}, {"pin", ReadPin}, {"memory", ReadMemory}};
+constexpr Section kSections[] = {{"tokens", ReadTokens},
+                                 {"log", ReadLog},
+                                 {"pin", ReadPin},
+                                 {"memory", ReadMemory},
+                                 {"keys", ReadKeys}};
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 
 #include "pkcs11/entry.h"
 #include "pkcs11/function_lists.h"
+#include "pkcs11/key_dates.h"
 #include "pkcs11/log.h"
 #include "pkcs11/store_gate.h"
 #include "vault/secret_memory.h"
@@ -161,6 +162,7 @@ CK_RV C_Initialize(CK_VOID_PTR pInitArgs) {
     const auto config = TheConfig();
     if (!config) return Refuse(config.error());
     if (auto ready = PrepareVault(**config); !ready) return ready;
+    EnforceKeyDates((*config)->keys.enforce_dates);
     ThisProcess().module =
         std::make_shared<Module>(**config, (*flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS) == 0);
     LogInfo("initialised; BoringSSL %s", SECRETMEM_BORINGSSL_VERSION);

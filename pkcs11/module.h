@@ -95,9 +95,9 @@ class Module {
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  // Tend wipes what has expired, and keeps the tokens' files and clocks up with it. Every call does
-  // it before it begins and before it returns, and the reaper does without calls. It costs an
-  // atomic load where no key has a lifetime.
+  // Tend wipes what has expired, before a call begins and before it returns; the reaper does
+  // without calls. It costs an atomic load where no key has a lifetime. What is to be done in the
+  // tokens' files is left to the reaper where there is one.
   void Tend() noexcept;
   // Watch starts the reaper if it is needed.
   void Watch() noexcept;
@@ -134,7 +134,10 @@ class Module {
   CkResult<std::shared_ptr<Session>> FindSession(CK_SESSION_HANDLE handle);
 
  private:
+  void SweepIfDue(int64_t now);
   void Sweep(int64_t now);
+  void TidyFiles();
+  void Reap() noexcept;
   std::vector<std::shared_ptr<Token>> Tokens();
   CkStatus ScanLocked();
   Slot* FindSlotLocked(CK_SLOT_ID id);
@@ -152,7 +155,8 @@ class Module {
 
   const std::shared_ptr<Alarm> alarm_ = std::make_shared<Alarm>();
   std::mutex sweep_mutex_;
-  std::atomic<int64_t> next_tidy_ms_{0};
+  std::atomic<int64_t> next_sweep_ms_{0};
+  std::atomic<bool> files_due_{false};
   Reaper reaper_;
 };
 

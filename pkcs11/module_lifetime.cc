@@ -8,8 +8,9 @@
 namespace secretmem {
 namespace {
 
-// How often the tokens' clocks and files are looked after, beside what expires.
-constexpr int64_t kTidyMs = 10'000;
+// How often a sweep is made even where nothing expires: for the tokens' clocks, and because the
+// alarm stays where it was when keys go before their deadline.
+constexpr int64_t kSweepMs = 10'000;
 
 }  // namespace
 
@@ -27,23 +28,36 @@ void Session::EndExpiredOperations(std::span<const CK_OBJECT_HANDLE> expired) {
 }
 
 Module::Module(const Config& config, bool may_start_threads)
-    : config_(config), reaper_(*alarm_, may_start_threads, [this] { Tend(); }) {}
+    : config_(config), reaper_(*alarm_, may_start_threads, [this] { Reap(); }) {}
+
+void Module::SweepIfDue(int64_t now) {
+  int64_t next = next_sweep_ms_;
+  const bool its_time = now >= next && next_sweep_ms_.compare_exchange_strong(next, now + kSweepMs);
+  if (its_time || now >= alarm_->due()) Sweep(now);
+}
 
 void Module::Tend() noexcept {
-  const int64_t due = alarm_->due();
-  if (due == kNoDeadline) return;
+  if (alarm_->due() == kNoDeadline) return;
   try {
-    const int64_t now = BoottimeMs();
-    int64_t tidy = next_tidy_ms_;
-    if (now >= tidy && next_tidy_ms_.compare_exchange_strong(tidy, now + kTidyMs)) {
-      // The alarm too: keys that went before their deadline did not set it back.
-      Sweep(now);
-    } else if (now >= due) {
-      Sweep(now);
-    }
+    SweepIfDue(BoottimeMs());
+    if (files_due_ && !reaper_.Wake()) TidyFiles();
   } catch (const std::bad_alloc&) {
     // Expired keys are out of reach; the next call tries again to wipe them.
   }
+}
+
+void Module::Reap() noexcept {
+  try {
+    SweepIfDue(BoottimeMs());
+    TidyFiles();
+  } catch (const std::bad_alloc&) {
+    // The reaper comes again.
+  }
+}
+
+void Module::TidyFiles() {
+  if (!files_due_.exchange(false)) return;
+  for (const auto& token : Tokens()) token->Tidy();
 }
 
 void Module::Watch() noexcept {
@@ -71,30 +85,25 @@ std::vector<std::shared_ptr<Token>> Module::Tokens() {
 }
 
 void Module::Sweep(int64_t now) {
-  std::vector<std::shared_ptr<Token>> tokens;
-  {
-    // Whoever comes meanwhile waits, so that no call returns before what has expired is wiped.
-    const std::lock_guard sweeping(sweep_mutex_);
-    tokens = Tokens();
-    alarm_->BeginSweep();
-    int64_t next = kNoDeadline;
-    for (const auto& token : tokens) {
-      const auto expired = token->TakeExpired(now);
-      next = std::min(next, token->EarliestDeadline());
-      if (expired.empty()) continue;
-      std::vector<std::shared_ptr<Session>> sessions;
-      {
-        const std::shared_lock lock(sessions_mutex_);
-        for (const auto& session : std::views::values(sessions_)) {
-          if (session->token == token) sessions.push_back(session);
-        }
+  // Whoever comes meanwhile waits, so that no call returns before what has expired is wiped.
+  const std::lock_guard sweeping(sweep_mutex_);
+  alarm_->BeginSweep();
+  int64_t next = kNoDeadline;
+  for (const auto& token : Tokens()) {
+    const auto expired = token->TakeExpired(now);
+    next = std::min(next, token->EarliestDeadline());
+    if (expired.empty()) continue;
+    std::vector<std::shared_ptr<Session>> sessions;
+    {
+      const std::shared_lock lock(sessions_mutex_);
+      for (const auto& session : std::views::values(sessions_)) {
+        if (session->token == token) sessions.push_back(session);
       }
-      for (const auto& session : sessions) session->EndExpiredOperations(expired);
     }
-    alarm_->EndSweep(next);
+    for (const auto& session : sessions) session->EndExpiredOperations(expired);
   }
-  // The files last: they can take long.
-  for (const auto& token : tokens) token->Tidy();
+  files_due_ = true;
+  alarm_->EndSweep(next);
 }
 
 }  // namespace secretmem

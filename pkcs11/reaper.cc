@@ -32,12 +32,16 @@ void Reaper::Run() {
     armed_for_ = due;
     // Whoever lowered it in between has not seen what it is armed for.
     if (alarm_.due() != due) continue;
-    if (due == kNoDeadline) break;
-    const int64_t wait = std::min(due - BoottimeMs(), kLongestWaitMs);
-    if (wait > 0) {
-      woken_.wait_for(lock, std::chrono::milliseconds(wait), [&] { return stopped_ || woke_; });
-      if (std::exchange(woke_, false) || stopped_) continue;
+    if (!woken_to_work_) {
+      if (due == kNoDeadline) break;
+      const int64_t wait = std::min(due - BoottimeMs(), kLongestWaitMs);
+      if (wait > 0) {
+        woken_.wait_for(lock, std::chrono::milliseconds(wait),
+                        [&] { return stopped_ || woken_to_work_; });
+      }
+      if (stopped_) break;
     }
+    woken_to_work_ = false;
     armed_for_ = kAwake;
     lock.unlock();
     work_();
@@ -51,11 +55,19 @@ void Reaper::Run() {
   running_ = false;
 }
 
+bool Reaper::Wake() {
+  const std::lock_guard lock(mutex_);
+  if (!running_ || stopped_) return false;
+  woken_to_work_ = true;
+  woken_.notify_all();
+  return true;
+}
+
 void Reaper::Arm() {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   if (running_) {
-    woke_ = true;
+    woken_to_work_ = true;
     woken_.notify_all();
     return;
   }

@@ -29,6 +29,9 @@ class Reaper {
     if (alarm_.due() < armed_for_) Arm();
   }
 
+  // Wake has the thread work now; false where there is none.
+  bool Wake();
+
   // Stop returns when the thread is gone; there is none afterwards. Not for the thread itself.
   void Stop();
 
@@ -51,7 +54,7 @@ class Reaper {
   std::mutex mutex_;
   std::condition_variable woken_;
   bool stopped_;
-  bool woke_ = false;
+  bool woken_to_work_ = false;
   bool running_ = false;
   bool joinable_ = false;
   bool warned_ = false;

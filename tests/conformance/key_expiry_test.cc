@@ -2,10 +2,14 @@
 // modules do not have it, and skip this chapter. Lifetimes are counted in real seconds here; that
 // neither wall clock nor suspend change them is shown where clocks can be set.
 #include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <ctime>
+#include <string>
 #include <thread>
 
 #include "mechanisms/vendor.h"
@@ -282,6 +286,56 @@ TEST_F(KeyExpiryTest, NoThreadWhereThereMayBeNone) {
   WaitUntilExpired();
   EXPECT_RV(CKR_KEY_HANDLE_INVALID, SignInit(key));
   EXPECT_EQ(Threads(), before);
+}
+
+// A time namespace shifts CLOCK_BOOTTIME: neither gives a key more time nor takes any. Needs the
+// right to make one.
+TEST_F(KeyExpiryTest, TimeNamespaces) {
+  constexpr int kNewTime = 0x80;  // CLONE_NEWTIME
+  constexpr int kMayNot = 100;
+  Create(session_, Key(1).With(CKA_TOKEN, true));
+  Create(session_, Key(kLong).With(CKA_TOKEN, true));
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  for (const long offset : {long{kLong} * 10, 10 - static_cast<long>(now.tv_sec)}) {
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(60);
+      if (unshare(kNewTime) != 0) _exit(kMayNot);
+      const std::string text = "boottime " + std::to_string(offset) + " 0\n";
+      const int offsets = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+      if (write(offsets, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+        _exit(kMayNot);
+      }
+      // Children are in it.
+      const pid_t inside = fork();
+      if (inside == 0) {
+        alarm(60);
+        if (Initialise() != CKR_OK) _exit(1);
+        const auto slot = FindToken(kLabel);
+        CK_SESSION_HANDLE session = 0;
+        if (!slot || P11().C_OpenSession(*slot, kReadWrite, nullptr, nullptr, &session) != CKR_OK) {
+          _exit(2);
+        }
+        if (Login(session, CKU_USER, UserPin()) != CKR_OK) _exit(3);
+        const auto count = [&] {
+          return FindAll(session, Template().With(CKA_LABEL, "mortal")).size();
+        };
+        count();
+        WaitUntilExpired();
+        _exit(count() == 1 ? 0 : 4);
+      }
+      int status = -1;
+      if (waitpid(inside, &status, 0) != inside) _exit(5);
+      _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 6);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status));
+    if (WEXITSTATUS(status) == kMayNot) GTEST_SKIP() << "no right to a time namespace";
+    EXPECT_EQ(WEXITSTATUS(status), 0) << offset;
+  }
+  EXPECT_EQ(Mortals().size(), 1U);
 }
 
 TEST_F(KeyExpiryTest, ForkWithTheThreadRunning) {

@@ -30,6 +30,7 @@ TEST(ParseConfigTest, NothingMeansDefaults) {
   EXPECT_EQ(expected.pin, (PinConfig{600'000, 4, 255, 10, 100}));
   EXPECT_EQ(expected.memory, (MemoryConfig{MemoryProtection::kRequire, MemoryIsolation::kSlot,
                                            MemoryAtRest::kNone, true, false}));
+  EXPECT_EQ(expected.keys, KeysConfig{false});
   EXPECT_EQ(expected.log_level, LogLevel::kOff);
 }
 
@@ -41,6 +42,7 @@ TEST(ParseConfigTest, EveryKeyIsRead) {
   expected.pin = {1000, 6, 64, 3, 0};
   expected.memory = {MemoryProtection::kAllowMlock, MemoryIsolation::kPage, MemoryAtRest::kMprotect,
                      false, true};
+  expected.keys = {true};
   EXPECT_EQ(Parse(R"(
 tokens.directory = "/var/tokens"
 log = { level = "info" }
@@ -56,6 +58,8 @@ isolation = "page"
 at_rest = "mprotect"
 dumpable = false
 mseal = true
+[keys]
+enforce_dates = true
 )"),
             expected);
   EXPECT_EQ(Parse("memory.at_rest = \"pkey\"").memory.at_rest, MemoryAtRest::kPkey);
@@ -122,6 +126,7 @@ TEST(ParseConfigTest, WrongTypesAndWordsAreNamedWithTheirLine) {
       {"memory.at_rest = 0", R"(f:1: memory.at_rest: must be "none", "pkey", "mprotect")"},
       {"memory.dumpable = 0", "f:1: memory.dumpable: must be true or false"},
       {"[memory]\n\nmseal = \"yes\"", "f:3: memory.mseal: must be true or false"},
+      {"keys.enforce_dates = \"\"", "f:1: keys.enforce_dates: must be true or false"},
       {"colour = 1", "f:1: unknown key \"colour\""},
       {"[colour]", "f:1: unknown key \"colour\""},
       {"[pin]\niteration = 1000", "f:2: unknown key \"pin.iteration\""},
@@ -160,7 +165,7 @@ TEST(ParseConfigTest, TheShippedFileIsTheDefaultsInWordsToo) {
     }
     active += line + "\n";
   }
-  EXPECT_EQ(keys, 12u);
+  EXPECT_EQ(keys, 13u);
   expected.tokens_directory = "~/.local/share/secretmem-pkcs11/tokens";
   EXPECT_EQ(Parse(active), expected);
 }
