@@ -14,6 +14,7 @@
 
 #include "mechanisms/vendor.h"
 #include "tests/conformance/fixtures.h"
+#include "tests/conformance/x25519.h"
 
 namespace secretmem::conformance {
 namespace {
@@ -251,6 +252,30 @@ TEST_F(KeyExpiryTest, EveryWayToMakeAKey) {
   ASSERT_RV(CKR_OK, P11().C_DeriveKey(session_, &derive, its_private, secret.data(), secret.size(),
                                       &derived));
   EXPECT_EQ(ReadUlong(session_, derived, CKA_SECRETMEM_LIFETIME), kLong - 3);
+}
+
+// A key can bind what is derived from it.
+TEST_F(KeyExpiryTest, InATemplateAttribute) {
+  CK_ULONG lifetime = kLong;
+  CK_ATTRIBUTE inner[] = {{CKA_SECRETMEM_LIFETIME, &lifetime, sizeof lifetime}};
+  Template base = X25519PrivateKey(ReferenceRandom(32));
+  const auto create = [&](CK_OBJECT_HANDLE* key) {
+    std::vector<CK_ATTRIBUTE> attributes(base.data(), base.data() + base.size());
+    attributes.push_back({CKA_DERIVE_TEMPLATE, inner, sizeof inner});
+    return P11().C_CreateObject(session_, attributes.data(), attributes.size(), key);
+  };
+  CK_OBJECT_HANDLE key = 0;
+  ASSERT_RV(CKR_OK, create(&key));
+  Derivation derivation{
+      .base = key, .peer = ReferencePublicKey(ReferenceRandom(32)), .key = SecretTemplate()};
+  CK_OBJECT_HANDLE secret = 0;
+  ASSERT_RV(CKR_OK, Derive(session_, derivation, secret));
+  EXPECT_EQ(ReadUlong(session_, secret, CKA_SECRETMEM_LIFETIME), kLong);
+  ReadUlong(session_, secret, CKA_SECRETMEM_EXPIRES);
+  derivation.key = SecretTemplate().With(CKA_SECRETMEM_LIFETIME, kLong + 1);
+  EXPECT_RV(CKR_TEMPLATE_INCONSISTENT, Derive(session_, derivation, secret));
+  lifetime = 0;
+  EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID, create(&key));
 }
 
 TEST_F(KeyExpiryTest, ThreadOnlyWhileAKeyHasALifetime) {

@@ -10,6 +10,7 @@
 
 #include "mechanisms/vendor.h"
 #include "pkcs11/module.h"
+#include "pkcs11/operation_step.h"
 #include "tests/unit/store_testing.h"
 #include "tests/unit/test_clocks.h"
 #include "tests/unit/vault_testing.h"
@@ -108,6 +109,7 @@ class ReapingTest : public testing::Test {
     object->attributes.SetUlong(CKA_KEY_TYPE, CKK_GENERIC_SECRET);
     object->attributes.SetBool(CKA_TOKEN, false);
     object->attributes.SetBool(CKA_PRIVATE, false);
+    object->attributes.SetBool(CKA_SIGN, true);
     object->attributes.SetUlong(CKA_SECRETMEM_LIFETIME, lifetime);
     object->secret = std::make_shared<KeySecret>(std::move(vault));
     object->session = session.handle;
@@ -139,6 +141,50 @@ TEST_F(ReapingTest, VaultIsWipedWithoutACall) {
   ASSERT_EQ(bytes.size(), 64u);
   EXPECT_TRUE(std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0x5a; }));
   EXPECT_TRUE(Soon([&] { return IsZero(spy.Look(place, 64)); }));
+}
+
+// An operation that is under way, but in no call, does not keep its key.
+TEST_F(ReapingTest, OperationGoesWithItsKey) {
+  TrimVault();
+  const SecretSpy spy;
+  Module module(config_);
+  const auto session = Open(module);
+  const uint8_t* place = nullptr;
+  {
+    const Tended call(module);
+    const CK_OBJECT_HANDLE key = AddKey(*session, 1, &place);
+    const CK_MECHANISM mechanism{CKM_SHA256_HMAC, nullptr, 0};
+    ASSERT_TRUE(BeginWithKey(*session, session->sign, &mechanism, key, CKA_SIGN, &Mechanism::sign));
+  }
+  ASSERT_EQ(spy.Look(place, 64).size(), 64u);
+  EXPECT_TRUE(Soon([&] { return IsZero(spy.Look(place, 64)); }));
+  const std::lock_guard lock(session->mutex);
+  EXPECT_FALSE(session->sign.in_use());
+}
+
+// One that is in a call comes to its end, and is not kept then.
+TEST_F(ReapingTest, OperationInACallIsNotKept) {
+  TrimVault();
+  const TestClocks clocks;
+  const SecretSpy spy;
+  Module module(config_, /*may_start_threads=*/false);
+  const auto session = Open(module);
+  const uint8_t* place = nullptr;
+  const CK_OBJECT_HANDLE key = AddKey(*session, 10, &place);
+  const CK_MECHANISM mechanism{CKM_SHA256_HMAC, nullptr, 0};
+  ASSERT_TRUE(BeginWithKey(*session, session->sign, &mechanism, key, CKA_SIGN, &Mechanism::sign));
+  const auto step = [&](auto&& work) { return OnOperation(*session, session->sign, true, work); };
+  EXPECT_EQ(step([&](auto&) {
+              TestClocks::Pass(10'000);
+              module.Tend();
+              EXPECT_FALSE(IsZero(spy.Look(place, 64)));
+              return Step::Keep();
+            }),
+            CkStatus());
+  EXPECT_FALSE(session->token->Has(key));
+  EXPECT_TRUE(IsZero(spy.Look(place, 64)));
+  EXPECT_EQ(step([](auto&) { return Step::Keep(); }),
+            CkStatus(Refuse(CKR_OPERATION_NOT_INITIALIZED)));
 }
 
 TEST_F(ReapingTest, WithoutAThreadTheNextCallWipes) {
