@@ -16,3 +16,13 @@
 // (sealed under a key that the PIN unlocks), "store" (CKA_PRIVATE false: sealed under a key that
 // lies in the same file, so whoever reads the file reads the key).
 #define CKA_SECRETMEM_AT_REST (CKA_SECRETMEM_BASE | 2UL)
+
+// CKA_SECRETMEM_LIFETIME: CK_ULONG, seconds, 1 to 2^32. Given in the template that makes a private
+// or secret key, in whatever way; never changed afterwards. When it is over the key is unusable and
+// not found, and soon wiped and deleted. A copy ends when its original does, or earlier.
+#define CKA_SECRETMEM_LIFETIME (CKA_SECRETMEM_BASE | 0x20UL)
+
+// CKA_SECRETMEM_EXPIRES: CK_ULONG, read-only, on keys with a lifetime. When it is over, in
+// milliseconds since 1970: of the token's own time for token objects, which is not the wall clock
+// where that was changed; of the wall clock when it was made for session objects.
+#define CKA_SECRETMEM_EXPIRES (CKA_SECRETMEM_BASE | 0x21UL)

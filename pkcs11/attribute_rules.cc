@@ -119,6 +119,8 @@ constexpr AttributeRule kRules[] = {
 
     {CKA_SECRETMEM_PROTECTION, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
     {CKA_SECRETMEM_AT_REST, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
+    {CKA_SECRETMEM_LIFETIME, kLifetime, kPrivateOrSecret, kAnyFamily, kMake | kCopy, kAbsent},
+    {CKA_SECRETMEM_EXPIRES, kUlong, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
 };
 static_assert(std::ranges::is_sorted(kRules, {}, &AttributeRule::type));
 

@@ -20,6 +20,7 @@ class AttributeSet;
 enum class ValueKind : uint8_t {
   kBool,        // CK_BBOOL, CK_TRUE or CK_FALSE
   kUlong,       // CK_ULONG
+  kLifetime,    // CK_ULONG, 1 to 2^32
   kBytes,       // any bytes
   kBigInteger,  // unsigned, most significant byte first
   kString,      // UTF-8 without terminator; not checked, as clients send what they have

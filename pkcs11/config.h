@@ -48,12 +48,20 @@ struct MechanismConfig {
   bool operator==(const MechanismConfig&) const = default;
 };
 
+struct KeysConfig {
+  // true: keys are of use between CKA_START_DATE and CKA_END_DATE only.
+  bool enforce_dates = false;
+
+  bool operator==(const KeysConfig&) const = default;
+};
+
 struct Config {
   std::string tokens_directory;  // Absolute.
   LogLevel log_level = LogLevel::kOff;
   PinConfig pin;
   MemoryConfig memory;
   MechanismConfig mechanisms;
+  KeysConfig keys;
   std::string source;  // The file it was read from; empty: defaults.
 
   bool operator==(const Config&) const = default;

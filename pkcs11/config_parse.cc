@@ -190,15 +190,17 @@ void ReadMechanisms(Reader& reader, Config& config) {
   reader.Mechanisms("disable", config.mechanisms.disabled);
 }
 
+void ReadKeys(Reader& reader, Config& config) {
+  reader.Boolean("enforce_dates", config.keys.enforce_dates);
+}
+
 struct Section {
   const char* name;
   void (*read)(Reader&, Config&);
 };
-constexpr Section kSections[] = {{"tokens", ReadTokens},
-                                 {"log", ReadLog},
-                                 {"pin", ReadPin},
-                                 {"memory", ReadMemory},
-                                 {"mechanisms", ReadMechanisms}};
+constexpr Section kSections[] = {
+    {"tokens", ReadTokens},         {"log", ReadLog},  {"pin", ReadPin}, {"memory", ReadMemory},
+    {"mechanisms", ReadMechanisms}, {"keys", ReadKeys}};
 
 }  // namespace
 

@@ -52,6 +52,7 @@ CK_RV Enter(const char* function, F&& f) {
   return Barrier(function, [&]() -> CkStatus {
     const std::shared_ptr<Module> module = CurrentModule();
     if (module == nullptr) return Refuse(CKR_CRYPTOKI_NOT_INITIALIZED);
+    const Tended tended(*module);
     return f(*module);
   });
 }

@@ -7,6 +7,7 @@
 
 #include "pkcs11/entry.h"
 #include "pkcs11/function_lists.h"
+#include "pkcs11/key_dates.h"
 #include "pkcs11/log.h"
 #include "pkcs11/store_gate.h"
 #include "vault/secret_memory.h"
@@ -51,8 +52,9 @@ void InstallOnce() {
 }
 pthread_once_t g_install_once = PTHREAD_ONCE_INIT;
 
-CkStatus CheckInitArgs(const void* pointer) {
-  if (pointer == nullptr) return {};
+// CheckInitArgs returns the flags.
+CkResult<CK_FLAGS> CheckInitArgs(const void* pointer) {
+  if (pointer == nullptr) return CK_FLAGS{0};
   CK_C_INITIALIZE_ARGS args;
   memcpy(&args, pointer, sizeof(args));
   if (args.pReserved != nullptr) return Refuse(CKR_ARGUMENTS_BAD);
@@ -60,7 +62,7 @@ CkStatus CheckInitArgs(const void* pointer) {
                     (args.LockMutex != nullptr) + (args.UnlockMutex != nullptr);
   if (given != 0 && given != 4) return Refuse(CKR_ARGUMENTS_BAD);
   // Mutexes of the client's own are not needed: every thread on Linux can use the system's.
-  return {};
+  return args.flags;
 }
 
 CkResult<const Config*> TheConfig() {
@@ -151,7 +153,8 @@ using namespace secretmem;
 
 CK_RV C_Initialize(CK_VOID_PTR pInitArgs) {
   return Barrier(__func__, [&]() -> CkStatus {
-    if (auto args = CheckInitArgs(pInitArgs); !args) return args;
+    const auto flags = CheckInitArgs(pInitArgs);
+    if (!flags) return Refuse(flags.error());
     // Whatever lock a thread of the parent's held at that moment stays taken for ever.
     if (IsForkedWithoutHandlers()) return Refuse(CKR_FUNCTION_FAILED);
     pthread_once(&g_install_once, InstallOnce);
@@ -160,7 +163,9 @@ CK_RV C_Initialize(CK_VOID_PTR pInitArgs) {
     const auto config = TheConfig();
     if (!config) return Refuse(config.error());
     if (auto ready = PrepareVault(**config); !ready) return ready;
-    ThisProcess().module = std::make_shared<Module>(**config);
+    EnforceKeyDates((*config)->keys.enforce_dates);
+    ThisProcess().module =
+        std::make_shared<Module>(**config, (*flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS) == 0);
     LogInfo("initialised; BoringSSL %s", SECRETMEM_BORINGSSL_VERSION);
     return {};
   });

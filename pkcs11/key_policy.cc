@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "pkcs11/key_dates.h"
+
 namespace secretmem {
 namespace {
 
@@ -28,6 +30,7 @@ CkResult<PermittedKey> PermittedKey::PermitBeside(ObjectPtr object, CK_MECHANISM
   if (object == nullptr) return Refuse(CKR_KEY_HANDLE_INVALID);
   if (object->key_type() == CK_UNAVAILABLE_INFORMATION) return Refuse(CKR_KEY_HANDLE_INVALID);
   if (!IsAllowed(*object, mechanism)) return Refuse(CKR_MECHANISM_INVALID);
+  if (IsOutsideItsDates(*object)) return Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED);
   const Vault* vault = nullptr;
   if (object->secret != nullptr) {
     const auto opened = object->secret->Open();

@@ -9,9 +9,9 @@ namespace secretmem {
 // dispatch gets around it. It keeps the object alive.
 class PermittedKey {
  public:
-  // Permit checks CKA_ALLOWED_MECHANISMS and the |usage| flag (CKA_DERIVE, CKA_SIGN and so on), and
-  // opens the vault. CKR_KEY_HANDLE_INVALID for null and for what is no key,
-  // CKR_MECHANISM_INVALID, CKR_KEY_FUNCTION_NOT_PERMITTED, or a vault's failure.
+  // Permit checks CKA_ALLOWED_MECHANISMS, the dates where they are enforced, and the |usage| flag
+  // (CKA_DERIVE, CKA_SIGN and so on), and opens the vault. CKR_KEY_HANDLE_INVALID for null and for
+  // what is no key, CKR_MECHANISM_INVALID, CKR_KEY_FUNCTION_NOT_PERMITTED, or a vault's failure.
   static CkResult<PermittedKey> Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE usage,
                                        CK_MECHANISM_TYPE mechanism);
 

@@ -43,20 +43,8 @@ bool Session::IsClosed() {
 }
 
 void Session::EndPrivateOperations() {
-  const auto end = [](auto& place) {
-    if (place.active && place.active->key && place.active->key->object().Is(CKA_PRIVATE)) {
-      place.active.reset();
-    }
-  };
   const std::lock_guard lock(mutex);
-  end(sign);
-  end(verify);
-  end(sign_recover);
-  end(verify_recover);
-  end(encrypt);
-  end(decrypt);
-  end(message_encrypt);
-  end(message_decrypt);
+  EndOperations([](const Object& object) { return object.Is(CKA_PRIVATE); });
 }
 
 void Session::Close() {
@@ -82,11 +70,14 @@ void Session::Close() {
 Module::~Module() { CloseEverything(); }
 
 void Module::CloseEverything() {
+  reaper_.Stop();
   std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> closing;
   {
     const std::unique_lock lock(sessions_mutex_);
     closing.swap(sessions_);
   }
+  // While the user is still logged in.
+  for (const auto& token : Tokens()) token->Tidy();
   for (const auto& [handle, session] : closing) session->Close();
 }
 
@@ -156,6 +147,7 @@ CkResult<std::shared_ptr<Token>> Module::TokenAt(CK_SLOT_ID id, bool may_be_miss
   if (slot->token == nullptr) {
     auto opened = Token::Open(config_, slot->path);
     if (!opened) return Refuse(opened.error());
+    (*opened)->SetAlarm(alarm_);
     slot->token = std::move(*opened);
   }
   return slot->token;
@@ -175,6 +167,7 @@ CkStatus Module::InitToken(CK_SLOT_ID id, Pin so_pin, const std::array<uint8_t, 
   // gets a slot of its own at the next scan.
   if (slot == nullptr || !slot->path.empty()) return Refuse(CKR_FUNCTION_FAILED);
   slot->path = (*created)->path();
+  (*created)->SetAlarm(alarm_);
   slot->token = std::move(*created);
   // A new slot without a token comes at the next scan, when the client asks for the list again.
   return {};

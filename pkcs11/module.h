@@ -11,6 +11,7 @@
 #include "pkcs11/active_operation.h"
 #include "pkcs11/config.h"
 #include "pkcs11/offered_mechanisms.h"
+#include "pkcs11/reaper.h"
 #include "pkcs11/token.h"
 
 namespace secretmem {
@@ -41,6 +42,10 @@ class Session {
   // EndPrivateOperations ends what uses a private key: its user has logged out.
   void EndPrivateOperations();
 
+  // EndExpiredOperations ends what uses an expired key, and forgets the |expired| handles,
+  // ascending, that a search has found.
+  void EndExpiredOperations(std::span<const CK_OBJECT_HANDLE> expired);
+
   // Close marks the session as closed, drops its objects and tells the token. Once only.
   void Close();
 
@@ -64,6 +69,24 @@ class Session {
   OperationSlot<MessageOperation> message_decrypt;
 
  private:
+  // Ends what uses a key that |gone(object)| is true for. Under |mutex|.
+  template <class Gone>
+  void EndOperations(Gone&& gone) {
+    const auto end = [&](auto& place) {
+      if (place.active && place.active->key && gone(place.active->key->object())) {
+        place.active.reset();
+      }
+    };
+    end(sign);
+    end(verify);
+    end(sign_recover);
+    end(verify_recover);
+    end(encrypt);
+    end(decrypt);
+    end(message_encrypt);
+    end(message_decrypt);
+  }
+
   bool closed_ = false;  // under |mutex|
 };
 
@@ -78,12 +101,19 @@ struct Slot {
 // behind and makes one of its own.
 class Module {
  public:
-  explicit Module(const Config& config) : config_(config), mechanisms_(config.mechanisms) {}
+  explicit Module(const Config& config, bool may_start_threads = true);
   ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  // CloseEverything is C_Finalize's: every session is closed.
+  // Tend wipes what has expired, before a call begins and before it returns; the reaper does
+  // without calls. It costs an atomic load where no key has a lifetime. What is to be done in the
+  // tokens' files is left to the reaper where there is one.
+  void Tend() noexcept;
+  // Watch starts the reaper if it is needed.
+  void Watch() noexcept;
+
+  // CloseEverything is C_Finalize's: every session is closed, and the reaper gone.
   void CloseEverything();
 
   const Config& config() const { return config_; }
@@ -116,6 +146,11 @@ class Module {
   CkResult<std::shared_ptr<Session>> FindSession(CK_SESSION_HANDLE handle);
 
  private:
+  void SweepIfDue(int64_t now);
+  void Sweep(int64_t now);
+  void TidyFiles();
+  void Reap() noexcept;
+  std::vector<std::shared_ptr<Token>> Tokens();
   CkStatus ScanLocked();
   Slot* FindSlotLocked(CK_SLOT_ID id);
   // Drop makes the next TokenAt open the slot's token anew, if it still is |token|.
@@ -130,6 +165,27 @@ class Module {
 
   std::shared_mutex sessions_mutex_;
   std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> sessions_;
+
+  const std::shared_ptr<Alarm> alarm_ = std::make_shared<Alarm>();
+  std::mutex sweep_mutex_;
+  std::atomic<int64_t> next_sweep_ms_{0};
+  std::atomic<bool> files_due_{false};
+  Reaper reaper_;
+};
+
+// Tended does what Module::Tend says around a call.
+class Tended {
+ public:
+  explicit Tended(Module& module) : module_(module) { module_.Tend(); }
+  ~Tended() {
+    module_.Tend();
+    module_.Watch();
+  }
+  Tended(const Tended&) = delete;
+  Tended& operator=(const Tended&) = delete;
+
+ private:
+  Module& module_;
 };
 
 }  // namespace secretmem

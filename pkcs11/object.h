@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "mechanisms/mechanism.h"
+#include "pkcs11/alarm.h"
 #include "pkcs11/attribute_set.h"
+#include "pkcs11/clock.h"
 #include "pkcs11/token_store.h"
 #include "vault/vault.h"
 
@@ -55,6 +57,10 @@ struct Object : AttributeSource {
   int64_t row = 0;
   CK_SESSION_HANDLE session = 0;
   uint64_t version = 0;
+  int64_t deadline = kNoDeadline;  // of CLOCK_BOOTTIME, in milliseconds
+
+  // IsExpired reads the clock only where there is a deadline.
+  bool IsExpired() const { return deadline != kNoDeadline && BoottimeMs() >= deadline; }
 
   std::optional<std::span<const uint8_t>> Get(CK_ATTRIBUTE_TYPE type) const override {
     return attributes.Get(type);

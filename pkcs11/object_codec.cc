@@ -91,6 +91,8 @@ CkResult<ObjectRow> EncodeRow(const Object& object, const SealingKeys* keys) {
       row.attributes = std::move(*sealed);
       break;
     }
+    case RowKind::kClock:
+      return Refuse(CKR_GENERAL_ERROR);
   }
   auto index = IndexOf(object, kind == RowKind::kPrivate ? keys->index.get() : nullptr);
   if (!index) return Refuse(index.error());
@@ -98,7 +100,7 @@ CkResult<ObjectRow> EncodeRow(const Object& object, const SealingKeys* keys) {
   return row;
 }
 
-CkResult<ObjectPtr> DecodeRow(ObjectRow row, const SealingKeys* keys) {
+CkResult<std::shared_ptr<Object>> DecodeRow(ObjectRow row, const SealingKeys* keys) {
   const auto kind = static_cast<RowKind>(row.kind);
   std::vector<uint8_t> plain = std::move(row.attributes);
   switch (kind) {

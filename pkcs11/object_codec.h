@@ -27,6 +27,8 @@ enum class RowKind : uint8_t {
   kStoreSealed = 1,
   // CKA_PRIVATE true: attributes and secret sealed under the token key, the one bound to the other.
   kPrivate = 2,
+  // No object: the token's own time, see token_clock.h.
+  kClock = 3,
 };
 
 // RowKindOf returns how |object| is stored.
@@ -37,6 +39,6 @@ RowKind RowKindOf(const Object& object);
 CkResult<ObjectRow> EncodeRow(const Object& object, const SealingKeys* keys);
 
 // DecodeRow is the way back. CKR_DEVICE_ERROR for a row that does not verify.
-CkResult<ObjectPtr> DecodeRow(ObjectRow row, const SealingKeys* keys);
+CkResult<std::shared_ptr<Object>> DecodeRow(ObjectRow row, const SealingKeys* keys);
 
 }  // namespace secretmem

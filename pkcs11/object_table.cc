@@ -20,7 +20,12 @@ CK_OBJECT_HANDLE ObjectTable::AddLocked(ObjectPtr object) {
   if (object->row != 0) {
     if (const auto known = rows_.find(object->row); known != rows_.end()) {
       ObjectPtr& there = objects_.at(known->second);
-      if (there->version < object->version) there = std::move(object);
+      if (there->version < object->version) {
+        // Read from the file again, its deadline may have come out some milliseconds different.
+        deadlines_.erase({there->deadline, known->second});
+        NoteDeadline(*object, known->second);
+        there = std::move(object);
+      }
       return known->second;
     }
   }
@@ -30,8 +35,15 @@ CK_OBJECT_HANDLE ObjectTable::AddLocked(ObjectPtr object) {
   } else {
     of_sessions_.emplace(object->session, handle);
   }
+  NoteDeadline(*object, handle);
   objects_.emplace_hint(objects_.end(), handle, std::move(object));
   return handle;
+}
+
+void ObjectTable::NoteDeadline(const Object& object, CK_OBJECT_HANDLE handle) {
+  if (object.deadline == kNoDeadline) return;
+  deadlines_.emplace(object.deadline, handle);
+  alarm_->Lower(object.deadline);
 }
 
 ObjectPtr ObjectTable::TakeOut(Objects::iterator at) {
@@ -43,6 +55,7 @@ ObjectPtr ObjectTable::TakeOut(Objects::iterator at) {
   } else {
     of_sessions_.erase({object->session, at->first});
   }
+  if (object->deadline != kNoDeadline) deadlines_.erase({object->deadline, at->first});
   objects_.erase(at);
   return object;
 }
@@ -80,6 +93,22 @@ void ObjectTable::RemoveSession(CK_SESSION_HANDLE session) {
 std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::All() const {
   const std::shared_lock lock(mutex_);
   return {objects_.begin(), objects_.end()};
+}
+
+std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::TakeExpired(int64_t now,
+                                                                             size_t most) {
+  std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> expired;
+  const std::unique_lock lock(mutex_);
+  while (expired.size() < most && !deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const CK_OBJECT_HANDLE handle = deadlines_.begin()->second;
+    expired.emplace_back(handle, TakeOut(objects_.find(handle)));
+  }
+  return expired;
+}
+
+int64_t ObjectTable::EarliestDeadline() const {
+  const std::shared_lock lock(mutex_);
+  return deadlines_.empty() ? kNoDeadline : deadlines_.begin()->first;
 }
 
 ObjectTable::State ObjectTable::state() const {

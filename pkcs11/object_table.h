@@ -57,6 +57,17 @@ class ObjectTable {
 
   std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> All() const;
 
+  // SetAlarm has |alarm| lowered to the deadline of every object that comes. Called before any
+  // does.
+  void SetAlarm(std::shared_ptr<Alarm> alarm) { alarm_ = std::move(alarm); }
+
+  // TakeExpired takes out at most |most| objects whose deadline is not after |now|, the earliest
+  // first.
+  std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> TakeExpired(int64_t now, size_t most);
+
+  // EarliestDeadline is kNoDeadline where no object has one.
+  int64_t EarliestDeadline() const;
+
   // State is what the token objects here correspond to: a state of the store, and how often token
   // objects were taken out since.
   struct State {
@@ -81,12 +92,15 @@ class ObjectTable {
 
   CK_OBJECT_HANDLE AddLocked(ObjectPtr object);
   ObjectPtr TakeOut(Objects::iterator at);
+  void NoteDeadline(const Object& object, CK_OBJECT_HANDLE handle);
 
   mutable std::shared_mutex mutex_;
   Objects objects_;
   // Of token objects by row, of session objects by session.
   std::unordered_map<int64_t, CK_OBJECT_HANDLE> rows_;
   std::set<std::pair<CK_SESSION_HANDLE, CK_OBJECT_HANDLE>> of_sessions_;
+  std::set<std::pair<int64_t, CK_OBJECT_HANDLE>> deadlines_;
+  std::shared_ptr<Alarm> alarm_ = std::make_shared<Alarm>();
   State state_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mechanisms/vendor.h"
 #include "pkcs11/attribute_access.h"
 #include "pkcs11/entry.h"
 #include "pkcs11/object_factory.h"
@@ -14,6 +15,13 @@ CkResult<ObjectPtr> FindObject(const Session& session, CK_OBJECT_HANDLE handle) 
   ObjectPtr object = session.token->Find(handle);
   if (object == nullptr) return Refuse(CKR_OBJECT_HANDLE_INVALID);
   return object;
+}
+
+// OutlivesSource says whether the lifetime that a copy was given ends after its source's deadline.
+bool OutlivesSource(const Object& copy) {
+  const auto seconds = copy.attributes.GetUlong(CKA_SECRETMEM_LIFETIME);
+  return copy.deadline != kNoDeadline && seconds &&
+         static_cast<int64_t>(*seconds) > (copy.deadline - BoottimeMs()) / 1000;
 }
 
 }  // namespace
@@ -49,6 +57,10 @@ CK_RV C_CopyObject(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject, CK_ATTR
     auto copy = std::make_shared<Object>();
     copy->attributes = std::move(*attributes);
     copy->secret = (*source)->secret;
+    copy->deadline = (*source)->deadline;
+    if (given->Has(CKA_SECRETMEM_LIFETIME) && OutlivesSource(*copy)) {
+      return Refuse(CKR_TEMPLATE_INCONSISTENT);
+    }
     copy->uid = *uid;
     const auto handles = Enrol(session, {std::move(copy)});
     if (!handles) return Refuse(handles.error());

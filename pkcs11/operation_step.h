@@ -44,6 +44,12 @@ Step Deliver(CK_BYTE* out, CK_ULONG* length, size_t needed, After after, Produce
 // IsInput says whether a pointer and length are an input at all.
 inline bool IsInput(const void* data, CK_ULONG length) { return data != nullptr || length == 0; }
 
+// HasExpired says whether the lifetime of an operation's key is over.
+template <class Operation>
+bool HasExpired(const ActiveOperation<Operation>& active) {
+  return active.key && active.key->object().IsExpired();
+}
+
 // BeginOperation puts a new operation into |slot|. |make| returns CkResult<ActiveOperation>; it is
 // not called while another one is active: CKR_OPERATION_ACTIVE.
 template <class Operation, class Make>
@@ -67,6 +73,7 @@ CkStatus BeginOperation(Session& session, OperationSlot<Operation>& slot, Make&&
   const bool closed = session.IsClosed();
   const std::lock_guard lock(session.mutex);
   if (closed) return Refuse(CKR_SESSION_CLOSED);
+  if (HasExpired(*made)) return Refuse(CKR_KEY_HANDLE_INVALID);
   if (!slot.cancelled) slot.active = std::move(*made);
   return {};
 }
@@ -108,7 +115,9 @@ CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, bool argu
     ~PutBack() {
       const bool closed = session.IsClosed();
       const std::lock_guard lock(session.mutex);
-      if (after == After::kKeep && !slot.cancelled && !closed) slot.active.swap(mine);
+      // A sweep that came meanwhile has not seen this one.
+      const bool expired = mine && HasExpired(*mine);
+      if (after == After::kKeep && !slot.cancelled && !closed && !expired) slot.active.swap(mine);
       slot.busy = slot.cancelled = false;
     }
   } put_back{session, slot, mine};
@@ -116,6 +125,7 @@ CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, bool argu
     if (session.token->login() != Login::kUser) return Refuse(CKR_USER_NOT_LOGGED_IN);
     if (session.token->logouts() != mine->logouts) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
   }
+  if (HasExpired(*mine)) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
   if (mine->needs_login) return Refuse(CKR_USER_NOT_LOGGED_IN);
   const Step done = step(*mine);
   put_back.after = done.after;

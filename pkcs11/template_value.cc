@@ -43,6 +43,11 @@ CK_RV StoredValue::Read(const TemplateReader& given, const AttributeRule& rule) 
     case ValueKind::kUlong:
       valid = ParseUlong(bytes).has_value();
       break;
+    case ValueKind::kLifetime: {
+      const auto seconds = ParseUlong(bytes);
+      valid = seconds && *seconds >= 1 && *seconds <= CK_ULONG{1} << 32;
+      break;
+    }
     case ValueKind::kDate:
       valid = IsDate(bytes);
       break;

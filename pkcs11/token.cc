@@ -227,6 +227,8 @@ CkStatus Token::Reinitialise(Pin so_pin, const std::array<uint8_t, 32>& label) {
   keys_ = store_keys_ = nullptr;
   login_ = Login::kNobody;
   ++logouts_;
+  private_clock_ = store_clock_ = std::nullopt;
+  expired_rows_.clear();
   return {};
 }
 

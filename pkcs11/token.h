@@ -14,6 +14,7 @@
 #include "pkcs11/object_table.h"
 #include "pkcs11/pin.h"
 #include "pkcs11/store_gate.h"
+#include "pkcs11/token_clock.h"
 #include "pkcs11/token_store.h"
 
 namespace secretmem {
@@ -99,14 +100,25 @@ class Token {
   // Destroy removes the object for good.
   CkStatus Destroy(CK_OBJECT_HANDLE handle, const ObjectPtr& object);
 
+  // SetAlarm: see ObjectTable. TakeExpired takes expired objects out and returns their handles,
+  // ascending: with the operations that use them their vaults go. EarliestDeadline is the next.
+  void SetAlarm(std::shared_ptr<Alarm> alarm);
+  std::vector<CK_OBJECT_HANDLE> TakeExpired(int64_t now);
+  int64_t EarliestDeadline() const { return table_.EarliestDeadline(); }
+
+  // Tidy deletes expired keys from the token's file, and renews the token's clock there. Where the
+  // file cannot be written just now it is tried again the next time.
+  void Tidy() noexcept;
+
   // ForgetSession drops the objects of a session.
   void ForgetSession(CK_SESSION_HANDLE session) { table_.RemoveSession(session); }
 
   template <class Wanted>
   std::vector<CK_OBJECT_HANDLE> Select(Wanted&& wanted) const {
     const bool user = login() == Login::kUser;
-    return table_.Select(
-        [&](const Object& object) { return (user || !object.Is(CKA_PRIVATE)) && wanted(object); });
+    return table_.Select([&](const Object& object) {
+      return (user || !object.Is(CKA_PRIVATE)) && !object.IsExpired() && wanted(object);
+    });
   }
 
  private:
@@ -131,6 +143,21 @@ class Token {
   CkResult<Keys> StoreKeys();
   uint64_t incarnation() const;
 
+  // The members for lifetimes are in token_lifetime.cc.
+  enum class IfMissing : bool { kFail, kMake };
+  // ClockNow returns the token time that counts for rows of |kind|. CKR_DEVICE_ERROR if it is not
+  // there or was changed from outside.
+  CkResult<ClockRecord> ClockNow(RowKind kind, IfMissing if_missing);
+  // StoreClock renews the clock in the file, and makes it go as far as |known|; returns it.
+  CkResult<ClockRecord> StoreClock(RowKind kind, const std::optional<ClockRecord>& known,
+                                   IfMissing if_missing);
+  // StampLifetimes gives new objects that have a lifetime their deadline.
+  CkStatus StampLifetimes(std::span<const std::shared_ptr<Object>> objects);
+  // SetDeadline does so for one from the file, and returns whether it is to be seen.
+  bool SetDeadline(Object& object);
+  void DeleteExpiredRows();
+  void RenewClock(RowKind kind);
+
   const Config& config_;
   GatedStore store_;
 
@@ -147,6 +174,21 @@ class Token {
 
   std::atomic<int64_t> next_check_ms_{0};
   std::atomic<bool> gone_{false};
+
+  // A clock of the token's once it was read: any moment of it, and when it was last written.
+  struct KnownClock {
+    ClockRecord moment;
+    int64_t written_ms;
+  };
+  // Under |mutex_|: of private objects and of those that need no login; and the rows of expired
+  // objects that are to be deleted.
+  std::optional<KnownClock> private_clock_;
+  std::optional<KnownClock> store_clock_;
+  std::vector<int64_t> expired_rows_;
+  std::optional<KnownClock>& KnownClockOf(RowKind kind) {
+    return kind == RowKind::kPrivate ? private_clock_ : store_clock_;
+  }
+  std::shared_ptr<Alarm> alarm_;
 
   ObjectTable table_;
 };

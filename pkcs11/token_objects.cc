@@ -30,6 +30,7 @@ CkResult<Token::Keys> Token::StoreKeys() {
 CkResult<Token::Keys> Token::KeysFor(RowKind kind) {
   switch (kind) {
     case RowKind::kPublic:
+    case RowKind::kClock:
       return nullptr;
     case RowKind::kStoreSealed:
       return StoreKeys();
@@ -94,6 +95,7 @@ CkStatus Token::Refresh() {
     for (ObjectRow& row : snapshot->rows) {
       const int64_t id = row.id;
       const auto kind = static_cast<RowKind>(row.kind);
+      if (kind == RowKind::kClock) continue;
       const auto keys = KeysFor(kind);
       if (!keys) {
         // Nobody may see it now, or it is of no kind that there is.
@@ -102,6 +104,7 @@ CkStatus Token::Refresh() {
       }
       auto object = DecodeRow(std::move(row), keys->get());
       if (object) {
+        if (!SetDeadline(**object)) continue;
         objects.push_back(std::move(*object));
         continue;
       }
@@ -118,6 +121,7 @@ CkStatus Token::Refresh() {
 
 ObjectPtr Token::Find(CK_OBJECT_HANDLE handle) const {
   ObjectPtr object = table_.Find(handle);
+  if (object != nullptr && object->IsExpired()) return nullptr;
   if (object != nullptr && object->Is(CKA_PRIVATE) && login() != Login::kUser) return nullptr;
   return object;
 }
@@ -125,6 +129,7 @@ ObjectPtr Token::Find(CK_OBJECT_HANDLE handle) const {
 CkResult<std::vector<CK_OBJECT_HANDLE>> Token::Add(std::vector<std::shared_ptr<Object>> objects) {
   // Before the keys: what is sealed for a token that is initialised again meanwhile stays out.
   const uint64_t incarnation = this->incarnation();
+  if (auto stamped = StampLifetimes(objects); !stamped) return Refuse(stamped.error());
   std::vector<ObjectRow> rows;
   std::vector<Object*> stored;
   for (const auto& object : objects) {
@@ -165,6 +170,7 @@ CkResult<bool> Token::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
   changed->row = before->row;
   changed->session = before->session;
   changed->version = before->version;
+  changed->deadline = before->deadline;
   if (before->row != 0) {
     const uint64_t incarnation = this->incarnation();
     const auto keys = KeysFor(RowKindOf(*changed));

@@ -408,6 +408,22 @@ StoreResult<Committed> TokenStore::Update(uint64_t incarnation, const ObjectRow&
                               });
 }
 
+namespace {
+
+// What is left to do after committed.ids were removed.
+void CountRemoved(Connection& connection, StateRow& state, const Committed& committed) {
+  if (state.objects < committed.ids.size()) Throw(Kind::kCorrupt, "more objects than counted");
+  state.objects -= committed.ids.size();
+  if (state.sequence > state.horizon + 2 * kRememberedChanges) {
+    state.horizon = state.sequence - kRememberedChanges;
+    Statement prune = connection.Get(Query::kPruneTombstones);
+    prune.Bind(1, state.horizon);
+    prune.Run();
+  }
+}
+
+}  // namespace
+
 StoreResult<Committed> TokenStore::Delete(uint64_t incarnation, std::span<const int64_t> ids) {
   return impl_->ChangeObjects(
       incarnation, true, [&](Connection& connection, StateRow& state, Committed& committed) {
@@ -417,15 +433,21 @@ StoreResult<Committed> TokenStore::Delete(uint64_t incarnation, std::span<const 
           }
           committed.ids.push_back(id);
         }
-        if (state.objects < ids.size()) Throw(Kind::kCorrupt, "more objects than counted");
-        state.objects -= ids.size();
-        if (state.sequence > state.horizon + 2 * kRememberedChanges) {
-          state.horizon = state.sequence - kRememberedChanges;
-          Statement prune = connection.Get(Query::kPruneTombstones);
-          prune.Bind(1, state.horizon);
-          prune.Run();
-        }
+        CountRemoved(connection, state, committed);
       });
+}
+
+StoreResult<Committed> TokenStore::Discard(uint64_t incarnation, std::span<const int64_t> ids) {
+  return impl_->ChangeObjects(incarnation, true,
+                              [&](Connection& connection, StateRow& state, Committed& committed) {
+                                for (const int64_t id : ids) {
+                                  if (store::RemoveObject(connection, id, state.sequence))
+                                    committed.ids.push_back(id);
+                                }
+                                if (committed.ids.empty())
+                                  Throw(Kind::kNoObject, "the objects are gone");
+                                CountRemoved(connection, state, committed);
+                              });
 }
 
 StoreResult<StoreState> TokenStore::ChangeCounter() {

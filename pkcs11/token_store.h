@@ -205,6 +205,9 @@ class TokenStore {
   // Delete removes all rows with these ids or, with kNoObject, none.
   StoreResult<Committed> Delete(uint64_t incarnation, std::span<const int64_t> ids);
 
+  // Discard removes those of the rows that are still there; kNoObject if none is.
+  StoreResult<Committed> Discard(uint64_t incarnation, std::span<const int64_t> ids);
+
   // ChangeCounter is the cheap question whether anything changed, by whomever: microseconds.
   StoreResult<StoreState> ChangeCounter();
 

@@ -1,4 +1,6 @@
 // Keys from passwords, CKM_PKCS5_PBKD2: PKCS#11 3.1 §6.17, RFC 8018.
+#include <sys/mman.h>
+
 #include "tests/conformance/fixtures.h"
 #include "tests/conformance/kdf.h"
 #include "tests/conformance/x25519.h"
@@ -178,9 +180,15 @@ TEST_F(PasswordKeyTest, Parameters) {
   refused("PRF data", [&](P& p, M&) { p.pPrfData = &byte; });
   refused("PRF data length", [](P& p, M&) { p.ulPrfDataLen = 1; });
   refused("password NULL", [](P& p, M&) { p.pPassword = nullptr; });
-  for (const unsigned bits : {21, 40, 47, 60, 63}) {
+  for (const unsigned bits : {47, 60, 63}) {
     refused("password absurd", [&](P& p, M&) { p.ulPasswordLen = CK_ULONG{1} << bits; });
   }
+  // An address where there is nothing to read: the older structure's last member is a pointer.
+  void* nothing = mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(nothing, MAP_FAILED);
+  refused("password's length unreadable",
+          [&](P& p, M&) { p.ulPasswordLen = reinterpret_cast<CK_ULONG>(nothing); });
+  munmap(nothing, 4096);
   refused("password absurd", [](P& p, M&) { p.ulPasswordLen = ~CK_ULONG{0}; });
   EXPECT_EQ(FindAll(session_), before);
 }

@@ -62,7 +62,9 @@ const std::set<CK_ATTRIBUTE_TYPE> kPrivate = {CKA_SUBJECT,
                                               CKA_DECAPSULATE,
                                               CKA_DECAPSULATE_TEMPLATE,
                                               CKA_SECRETMEM_PROTECTION,
-                                              CKA_SECRETMEM_AT_REST};
+                                              CKA_SECRETMEM_AT_REST,
+                                              CKA_SECRETMEM_LIFETIME,
+                                              CKA_SECRETMEM_EXPIRES};
 const std::set<CK_ATTRIBUTE_TYPE> kSecretKey = {CKA_SENSITIVE,
                                                 CKA_ENCRYPT,
                                                 CKA_DECRYPT,
@@ -82,7 +84,9 @@ const std::set<CK_ATTRIBUTE_TYPE> kSecretKey = {CKA_SENSITIVE,
                                                 CKA_VALUE,
                                                 CKA_VALUE_LEN,
                                                 CKA_SECRETMEM_PROTECTION,
-                                                CKA_SECRETMEM_AT_REST};
+                                                CKA_SECRETMEM_AT_REST,
+                                                CKA_SECRETMEM_LIFETIME,
+                                                CKA_SECRETMEM_EXPIRES};
 
 TEST(AttributeRulesTest, EveryClassHasTheAttributesOfTheSpecification) {
   EXPECT_EQ(TypesOf(kDataClass, kAnyFamily),

@@ -31,6 +31,7 @@ TEST(ParseConfigTest, NothingMeansDefaults) {
   EXPECT_EQ(expected.memory, (MemoryConfig{MemoryProtection::kRequire, MemoryIsolation::kSlot,
                                            MemoryAtRest::kAuto, true, false}));
   EXPECT_EQ(expected.mechanisms, (MechanismConfig{true, {}}));
+  EXPECT_EQ(expected.keys, KeysConfig{false});
   EXPECT_EQ(expected.log_level, LogLevel::kOff);
 }
 
@@ -43,6 +44,7 @@ TEST(ParseConfigTest, EveryKeyIsRead) {
   expected.memory = {MemoryProtection::kAllowMlock, MemoryIsolation::kPage, MemoryAtRest::kMprotect,
                      false, true};
   expected.mechanisms = {false, {CKM_RSA_PKCS, CKM_AES_ECB, CKM_AES_GCM, 0xd34d0001}};
+  expected.keys = {true};
   EXPECT_EQ(Parse(R"(
 tokens.directory = "/var/tokens"
 log = { level = "info" }
@@ -62,6 +64,8 @@ mseal = true
 weak = false
 disable = ["CKM_AES_GCM", 0x1081, "CKM_RSA_PKCS", "CKM_AES_GCM",
   0xd34d0001]
+[keys]
+enforce_dates = true
 )"),
             expected);
   EXPECT_EQ(Parse("memory.at_rest = \"pkey\"").memory.at_rest, MemoryAtRest::kPkey);
@@ -128,6 +132,7 @@ TEST(ParseConfigTest, WrongTypesAndWordsAreNamedWithTheirLine) {
       {"memory.at_rest = 0", R"(f:1: memory.at_rest: must be "auto", "none", "pkey", "mprotect")"},
       {"memory.dumpable = 0", "f:1: memory.dumpable: must be true or false"},
       {"[memory]\n\nmseal = \"yes\"", "f:3: memory.mseal: must be true or false"},
+      {"keys.enforce_dates = \"\"", "f:1: keys.enforce_dates: must be true or false"},
       {"colour = 1", "f:1: unknown key \"colour\""},
       {"[colour]", "f:1: unknown key \"colour\""},
       {"[pin]\niteration = 1000", "f:2: unknown key \"pin.iteration\""},
@@ -177,7 +182,7 @@ TEST(ParseConfigTest, TheShippedFileIsTheDefaultsInWordsToo) {
     }
     active += line + "\n";
   }
-  EXPECT_EQ(keys, 14u);
+  EXPECT_EQ(keys, 15u);
   expected.tokens_directory = "~/.local/share/secretmem-pkcs11/tokens";
   EXPECT_EQ(Parse(active), expected);
 }
