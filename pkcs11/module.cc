@@ -51,6 +51,7 @@ void Session::EndPrivateOperations() {
   const std::lock_guard lock(mutex);
   end(sign);
   end(verify);
+  end(verify_signature);
   end(encrypt);
   end(decrypt);
   end(message_encrypt);
@@ -66,6 +67,7 @@ void Session::Close() {
     digest.Cancel();
     sign.Cancel();
     verify.Cancel();
+    verify_signature.Cancel();
     encrypt.Cancel();
     decrypt.Cancel();
     message_encrypt.Cancel();

@@ -49,6 +49,7 @@ class Session {
   OperationSlot<DigestOperation> digest;
   OperationSlot<SignOperation> sign;
   OperationSlot<VerifyOperation> verify;
+  OperationSlot<SignatureCheck> verify_signature;
   OperationSlot<CipherOperation> encrypt;
   OperationSlot<CipherOperation> decrypt;
   OperationSlot<MessageOperation> message_encrypt;

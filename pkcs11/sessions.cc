@@ -92,6 +92,7 @@ CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags) {
     if ((flags & CKF_DIGEST) != 0) session.digest.Cancel();
     if ((flags & CKF_SIGN) != 0) session.sign.Cancel();
     if ((flags & CKF_VERIFY) != 0) session.verify.Cancel();
+    if ((flags & CKF_VERIFY) != 0) session.verify_signature.Cancel();
     if ((flags & CKF_ENCRYPT) != 0) session.encrypt.Cancel();
     if ((flags & CKF_DECRYPT) != 0) session.decrypt.Cancel();
     if ((flags & CKF_MESSAGE_ENCRYPT) != 0) session.message_encrypt.Cancel();

@@ -18,6 +18,7 @@ std::vector<Scenario> ScenariosFor(CK_MECHANISM_TYPE mechanism, CK_FLAGS functio
   AddSigningScenarios(mechanism, function, &all);
   AddCipherScenarios(mechanism, function, &all);
   AddWrappingScenarios(mechanism, function, &all);
+  AddKemScenarios(mechanism, function, &all);
   AddMessageScenarios(mechanism, function, &all);
   return all;
 }
