@@ -15,6 +15,7 @@
 #include "mechanisms/edwards.h"
 #include "mechanisms/gcm_wrap.h"
 #include "mechanisms/hkdf.h"
+#include "mechanisms/hpke.h"
 #include "mechanisms/key_family.h"
 #include "mechanisms/key_wrap.h"
 #include "mechanisms/mechanism.h"
@@ -25,6 +26,7 @@
 #include "mechanisms/rsa_key.h"
 #include "mechanisms/rsa_sign.h"
 #include "mechanisms/secret_key.h"
+#include "mechanisms/vendor.h"
 #include "mechanisms/weierstrass.h"
 
 namespace secretmem {
@@ -281,6 +283,20 @@ constexpr Mechanism kRows[] = {
      .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
      .generated_type = CKK_EC_MONTGOMERY,
      .generate_key_pair = GenerateMontgomery},
+    {.type = CKM_SECRETMEM_HPKE,
+     .info = {255, 255,
+              CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP | CKF_ENCAPSULATE |
+                  CKF_DECAPSULATE | kCurves},
+     .names_keys = HpkeNamesKeys,
+     .encrypt = EncryptHpke,
+     .decrypt = DecryptHpke,
+     .wrap = WrapHpke,
+     .unwrap = UnwrapHpke,
+     .wrap_authenticated = WrapHpkeWith,
+     .unwrap_authenticated = UnwrapHpkeWith,
+     .ciphertext_size = HpkeCiphertextSize,
+     .encapsulate = EncapsulateHpke,
+     .decapsulate = DecapsulateHpke},
 };
 
 constexpr auto kMechanisms = [] {
