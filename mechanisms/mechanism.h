@@ -104,6 +104,7 @@ struct Derivation {
 };
 
 class MessageOperation;
+struct Resealing;
 
 // Mechanism is one row: what C_GetMechanismInfo tells, and the functions behind it, null where the
 // mechanism has no such use. The functions hold no lock, and touch secrets in borrows only.
@@ -165,6 +166,9 @@ struct Mechanism {
                                         const SecretRequest&) = nullptr;
   CkResult<NewKey> (*decapsulate)(Type, Parameter, const Key& private_key, const SecretRequest&,
                                   Data ciphertext) = nullptr;
+
+  // For a mechanism of C_WrapKey that decapsulates the key it wraps, reseal.h.
+  CkResult<Resealing> (*read_resealing)(Parameter) = nullptr;
 };
 
 // AllMechanisms is the table, ascending by type.

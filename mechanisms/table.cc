@@ -22,6 +22,7 @@
 #include "mechanisms/message.h"
 #include "mechanisms/montgomery.h"
 #include "mechanisms/password.h"
+#include "mechanisms/reseal.h"
 #include "mechanisms/rsa_cipher.h"
 #include "mechanisms/rsa_key.h"
 #include "mechanisms/rsa_sign.h"
@@ -297,6 +298,9 @@ constexpr Mechanism kRows[] = {
      .ciphertext_size = HpkeCiphertextSize,
      .encapsulate = EncapsulateHpke,
      .decapsulate = DecapsulateHpke},
+    {.type = CKM_SECRETMEM_RESEAL,
+     .info = {224, 521, CKF_WRAP | kCurves | kPoints},
+     .read_resealing = ReadResealing},
 };
 
 constexpr auto kMechanisms = [] {

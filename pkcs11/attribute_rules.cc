@@ -117,6 +117,9 @@ constexpr AttributeRule kRules[] = {
 
     {CKA_SECRETMEM_PROTECTION, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
     {CKA_SECRETMEM_AT_REST, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
+    {CKA_SECRETMEM_BOUND_TO, kBytes, kPrivateKeyClass, kMontgomeryFamily | kWeierstrassFamily,
+     kCreate | kGenerate, kAbsent},
+    {CKA_SECRETMEM_BOUND_TO, kBytes, kSecretKeyClass, kSymmetricFamily, kReadOnly, kBuilder},
 };
 static_assert(std::ranges::is_sorted(kRules, {}, &AttributeRule::type));
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "mechanisms/vendor.h"
 #include "pkcs11/named_keys.h"
 #include "pkcs11/object_factory.h"
 #include "pkcs11/operation_step.h"
@@ -17,7 +18,8 @@ CkResult<Blueprint> PlanSecret(Session& session, Origin origin, const Object& ke
               {.origin = origin,
                .object_class = CKO_SECRET_KEY,
                .default_key_type = CKK_GENERIC_SECRET,
-               .imposed = imposed ? &*imposed : nullptr});
+               .imposed = imposed ? &*imposed : nullptr,
+               .bound_to = key.Get(CKA_SECRETMEM_BOUND_TO)});
 }
 
 CkStatus EnrolSecret(Session& session, const Blueprint& plan, NewKey key,

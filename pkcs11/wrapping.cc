@@ -5,9 +5,11 @@
 #include "mechanisms/key_family.h"
 #include "mechanisms/pkcs8.h"
 #include "pkcs11/attribute_rules.h"
+#include "pkcs11/bound_key.h"
 #include "pkcs11/named_keys.h"
 #include "pkcs11/object_factory.h"
 #include "pkcs11/operation_step.h"
+#include "pkcs11/resealing.h"
 
 namespace secretmem {
 namespace {
@@ -57,7 +59,12 @@ CkStatus CheckWrappable(const Object& wrapping, const Object* key) {
     return Refuse(CKR_KEY_HANDLE_INVALID);
   }
   if (key->secret == nullptr) return Refuse(CKR_KEY_NOT_WRAPPABLE);  // a public key
-  if (!key->Is(CKA_EXTRACTABLE)) return Refuse(CKR_KEY_UNEXTRACTABLE);
+  if (IsBound(*key) && key->object_class() == CKO_SECRET_KEY) {
+    // To its binding key it goes although it is not extractable.
+    if (auto its = CheckBinding(wrapping, *key); !its) return its;
+  } else if (!key->Is(CKA_EXTRACTABLE)) {
+    return Refuse(CKR_KEY_UNEXTRACTABLE);
+  }
   if (key->Is(CKA_WRAP_WITH_TRUSTED) && !wrapping.Is(CKA_TRUSTED)) {
     return Refuse(CKR_KEY_NOT_WRAPPABLE);
   }
@@ -206,6 +213,11 @@ CkStatus WrapKey(Session& session, const CK_MECHANISM* mechanism, const Wrapping
   if (length == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
   const auto chosen = Choose(mechanism);
   if (!chosen) return Refuse(chosen.error());
+  if (!given.associated && chosen->row.read_resealing != nullptr) {
+    const auto wrapped = ResealKey(session, *chosen, given.wrapping, given.key);
+    if (!wrapped) return Refuse(wrapped.error());
+    return CopyOut(*wrapped, out, length);
+  }
   if (given.associated ? chosen->row.wrap_authenticated == nullptr : chosen->row.wrap == nullptr) {
     return Refuse(CKR_MECHANISM_INVALID);
   }

@@ -130,6 +130,7 @@ TABLE = [
     (0x402B, "CKM_HKDF_DATA", SECRET, "derive"),
     (0x402C, "CKM_HKDF_KEY_GEN", SECRET, "generate"),
     (0xD34D0001, "CKM_SECRETMEM_HPKE", X25519, f"encrypt decrypt wrap unwrap {KEM} {CURVES}"),
+    (0xD34D0002, "CKM_SECRETMEM_RESEAL", EC, f"wrap {POINTS}"),
     (0x4021, "CKM_CHACHA20_POLY1305", CHACHA, f"encrypt decrypt {MESSAGES}"),
 ]
 

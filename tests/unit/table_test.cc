@@ -42,7 +42,7 @@ TEST(TableTest, FlagsAndFunctionsAgree) {
     if (row.verify != nullptr) expected |= CKF_VERIFY;
     if (row.encrypt != nullptr) expected |= CKF_ENCRYPT;
     if (row.decrypt != nullptr) expected |= CKF_DECRYPT;
-    if (row.wrap != nullptr) expected |= CKF_WRAP;
+    if (row.wrap != nullptr || row.read_resealing != nullptr) expected |= CKF_WRAP;
     if (row.unwrap != nullptr) expected |= CKF_UNWRAP;
     if (row.encapsulate != nullptr) expected |= CKF_ENCAPSULATE;
     if (row.decapsulate != nullptr) expected |= CKF_DECAPSULATE;
