@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "mechanisms/nonce_source.h"
+
 namespace secretmem {
 namespace {
 
@@ -306,6 +308,29 @@ CkResult<AeadParameter> ReadAeadParameter(CK_MECHANISM_TYPE type, Parameter para
     default:
       return Refuse(CKR_MECHANISM_INVALID);
   }
+}
+
+CkResult<AeadParameter> ReadGcmWrap(Parameter parameter, bool make_nonce) {
+  if (parameter.size() != sizeof(CK_GCM_WRAP_PARAMS)) return ReadGcm(parameter);
+  const auto given = ReadParameter<CK_GCM_WRAP_PARAMS>(parameter);
+  const auto nonce = ParameterBytes(given->pIv, given->ulIvLen);
+  const auto aad = ParameterBytes(given->pAAD, given->ulAADLen);
+  if (!nonce || !aad || nonce->empty() || !IsGcmTag(given->ulTagBits) ||
+      given->ulTagBits % 8 != 0) {
+    return Refuse(CKR_MECHANISM_PARAM_INVALID);
+  }
+  if (make_nonce) {
+    // One key is wrapped, so a counter would begin anew each time.
+    const CK_GENERATOR_FUNCTION generator =
+        given->ivGenerator == CKG_GENERATE ? CKG_GENERATE_RANDOM : given->ivGenerator;
+    if (generator != CKG_NO_GENERATE && generator != CKG_GENERATE_RANDOM) {
+      return Refuse(CKR_MECHANISM_PARAM_INVALID);
+    }
+    NonceSource source;
+    const auto made = source.Next({generator, given->ulIvFixedBits}, {given->pIv, given->ulIvLen});
+    if (!made) return Refuse(made.error());
+  }
+  return AeadParameter{*nonce, *aad, given->ulTagBits / 8, std::nullopt};
 }
 
 CkResult<std::unique_ptr<CipherOperation>> EncryptAead(CK_MECHANISM_TYPE type, Parameter parameter,

@@ -59,6 +59,10 @@ struct AeadParameter {
 // in bytes or, as the specification's text has it, in bits.
 CkResult<AeadParameter> ReadAeadParameter(CK_MECHANISM_TYPE type, Parameter parameter);
 
+// ReadGcmWrap reads what wrapping takes: CK_GCM_PARAMS or CK_GCM_WRAP_PARAMS (6.13.4), whose
+// ivGenerator has the nonce made, in the client's memory, if |make_nonce|.
+CkResult<AeadParameter> ReadGcmWrap(Parameter parameter, bool make_nonce);
+
 // CKM_AES_GCM, CKM_AES_CCM (PKCS#11 3.2, 6.15) and CKM_CHACHA20_POLY1305 (6.62), in one part or
 // several. A decryption in several parts keeps the ciphertext until the end.
 CkResult<std::unique_ptr<CipherOperation>> EncryptAead(CK_MECHANISM_TYPE type, Parameter parameter,

@@ -15,4 +15,13 @@ CkResult<NewKey> DeriveEcdh1(Parameter parameter, const Key& base, const SecretR
 CkResult<NewKey> DeriveEcdh1Cofactor(Parameter parameter, const Key& base,
                                      const SecretRequest& request);
 
+// The same mechanisms for C_EncapsulateKey and C_DecapsulateKey: pPublicData is absent, the
+// ciphertext is an ephemeral public key in the form of CKA_EC_POINT. Decapsulation takes the forms
+// that C_DeriveKey does. CKR_WRAPPED_KEY_LEN_RANGE, CKR_WRAPPED_KEY_INVALID.
+CkResult<size_t> EcdhCiphertextSize(CK_MECHANISM_TYPE type, Parameter parameter, const Key& key);
+CkResult<Encapsulated> EncapsulateEcdh(CK_MECHANISM_TYPE type, Parameter parameter, const Key& key,
+                                       const SecretRequest& request);
+CkResult<NewKey> DecapsulateEcdh(CK_MECHANISM_TYPE type, Parameter parameter, const Key& key,
+                                 const SecretRequest& request, std::span<const uint8_t> ciphertext);
+
 }  // namespace secretmem

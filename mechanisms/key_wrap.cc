@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "mechanisms/aead.h"
 #include "mechanisms/aes.h"
+#include "mechanisms/gcm_wrap.h"
 #include "mechanisms/symmetric.h"
 
 namespace secretmem {
@@ -51,38 +51,6 @@ std::optional<size_t> PaddingOf(std::span<const uint8_t> bytes) {
   for (const uint8_t byte : bytes.last(pad)) wrong |= byte ^ static_cast<unsigned>(pad);
   if (wrong != 0) return std::nullopt;
   return pad;
-}
-
-CkResult<std::vector<uint8_t>> WrapGcm(Parameter parameter, const Key& wrapping,
-                                       const Vault& material) {
-  const auto read = ReadAeadParameter(CKM_AES_GCM, parameter);
-  if (!read) return Refuse(read.error());
-  auto aead = Aead::Make(CKM_AES_GCM, wrapping);
-  if (!aead) return Refuse(aead.error());
-  std::vector<uint8_t> wrapped(material.size() + read->tag_size);
-  const std::span<uint8_t> out(wrapped);
-  auto done =
-      aead->Start(read->nonce, read->aad, {material.size(), read->tag_size}, Direction::kEncrypt);
-  if (done) {
-    done = Flatten(material.WithSecret([&](std::span<const uint8_t> plain) -> CK_RV {
-      const auto encrypted = aead->Crypt(plain, out.first(plain.size()));
-      return encrypted ? CKR_OK : encrypted.error();
-    }));
-  }
-  if (done) done = aead->MakeTag(out.last(read->tag_size));
-  if (!done) return Refuse(done.error());
-  return wrapped;
-}
-
-CkResult<Vault> UnwrapGcm(Parameter parameter, const Key& unwrapping,
-                          std::span<const uint8_t> wrapped) {
-  const auto read = ReadAeadParameter(CKM_AES_GCM, parameter);
-  if (!read) return Refuse(read.error());
-  if (wrapped.size() <= read->tag_size) return Refuse(CKR_WRAPPED_KEY_LEN_RANGE);
-  auto aead = Aead::Make(CKM_AES_GCM, unwrapping);
-  if (!aead) return Refuse(aead.error());
-  const size_t size = wrapped.size() - read->tag_size;
-  return aead->OpenVault(read->nonce, read->aad, wrapped.first(size), wrapped.subspan(size));
 }
 
 struct Sizes {
@@ -135,7 +103,7 @@ bool WrapInto(CK_MECHANISM_TYPE type, const AES_KEY& key, const uint8_t* iv,
 
 CkResult<std::vector<uint8_t>> WrapAes(CK_MECHANISM_TYPE type, Parameter parameter,
                                        const Key& wrapping, const Vault& material) {
-  if (type == CKM_AES_GCM) return WrapGcm(parameter, wrapping, material);
+  if (type == CKM_AES_GCM) return WrapGcm(type, parameter, wrapping, material, {});
   const auto iv = ReadIv(type, parameter);
   if (!iv) return Refuse(iv.error());
   if (auto right = CheckSecretKey(wrapping, CKK_AES); !right) return Refuse(right.error());
@@ -199,7 +167,7 @@ bool IsWrappedLength(CK_MECHANISM_TYPE type, size_t size) {
 
 CkResult<Vault> UnwrapAes(CK_MECHANISM_TYPE type, Parameter parameter, const Key& unwrapping,
                           std::span<const uint8_t> wrapped, std::span<const size_t> lengths) {
-  if (type == CKM_AES_GCM) return UnwrapGcm(parameter, unwrapping, wrapped);
+  if (type == CKM_AES_GCM) return UnwrapGcm(type, parameter, unwrapping, wrapped, {});
   const auto iv = ReadIv(type, parameter);
   if (!iv) return Refuse(iv.error());
   if (auto right = CheckSecretKey(unwrapping, CKK_AES); !right) return Refuse(right.error());

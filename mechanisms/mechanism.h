@@ -31,6 +31,9 @@ struct Key {
   const AttributeSource& attributes;
   const Vault* secret;
   KeyCache* cache = nullptr;
+  // The keys that the mechanism's parameter names, where the row's names_keys does that and it is
+  // no derivation, which has them in |Derivation|. They live as long as the call only.
+  std::span<const Key> named = {};
 };
 
 // AttributeValue is an attribute that the mechanism determines, never a secret one.
@@ -53,6 +56,12 @@ struct NewKeyPair {
   Vault secret;
   AttributeValues public_attributes;
   AttributeValues private_attributes;
+};
+
+// Encapsulated is a new key and what lets the other side have the same.
+struct Encapsulated {
+  NewKey key;
+  std::vector<uint8_t> ciphertext;
 };
 
 // Parameter is CK_MECHANISM's pParameter and ulParameterLen, in the client's memory.
@@ -78,7 +87,7 @@ struct SecretRequest {
   std::optional<CK_ULONG> length;
 };
 
-// KeysNamed is what a derivation's parameter says that mechanisms pass on without understanding it.
+// KeysNamed is what a parameter says that mechanisms pass on without understanding it.
 struct KeysNamed {
   std::vector<CK_OBJECT_HANDLE> handles;
   bool as_base = false;                // each must be fit to be the base key itself
@@ -95,6 +104,7 @@ struct Derivation {
 };
 
 class MessageOperation;
+struct Resealing;
 
 // Mechanism is one row: what C_GetMechanismInfo tells, and the functions behind it, null where the
 // mechanism has no such use. The functions hold no lock, and touch secrets in borrows only.
@@ -148,6 +158,23 @@ struct Mechanism {
                             std::span<const size_t> lengths) = nullptr;
   // Whether it takes secret keys only.
   bool wraps_secret_keys_only = false;
+  // The same with associated data, for C_WrapKeyAuthenticated and C_UnwrapKeyAuthenticated.
+  using Data = std::span<const uint8_t>;
+  CkResult<std::vector<uint8_t>> (*wrap_authenticated)(Type, Parameter, const Key& wrapping,
+                                                       const Vault& material, Data) = nullptr;
+  CkResult<Vault> (*unwrap_authenticated)(Type, Parameter, const Key& unwrapping, Data wrapped,
+                                          Data associated) = nullptr;
+
+  // ciphertext_size tells how long encapsulate's ciphertext will be, without making a key.
+  // decapsulate: CKR_WRAPPED_KEY_INVALID, CKR_WRAPPED_KEY_LEN_RANGE.
+  CkResult<size_t> (*ciphertext_size)(Type, Parameter, const Key& public_key) = nullptr;
+  CkResult<Encapsulated> (*encapsulate)(Type, Parameter, const Key& public_key,
+                                        const SecretRequest&) = nullptr;
+  CkResult<NewKey> (*decapsulate)(Type, Parameter, const Key& private_key, const SecretRequest&,
+                                  Data ciphertext) = nullptr;
+
+  // For a mechanism of C_WrapKey that decapsulates the key it wraps, reseal.h.
+  CkResult<Resealing> (*read_resealing)(Parameter) = nullptr;
 };
 
 // AllMechanisms is the table, ascending by type.

@@ -10,19 +10,24 @@
 #include "mechanisms/counter_kdf.h"
 #include "mechanisms/digest.h"
 #include "mechanisms/ecdh.h"
+#include "mechanisms/ecdh_wrap.h"
 #include "mechanisms/ecdsa.h"
 #include "mechanisms/edwards.h"
+#include "mechanisms/gcm_wrap.h"
 #include "mechanisms/hkdf.h"
+#include "mechanisms/hpke.h"
 #include "mechanisms/key_family.h"
 #include "mechanisms/key_wrap.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/message.h"
 #include "mechanisms/montgomery.h"
 #include "mechanisms/password.h"
+#include "mechanisms/reseal.h"
 #include "mechanisms/rsa_cipher.h"
 #include "mechanisms/rsa_key.h"
 #include "mechanisms/rsa_sign.h"
 #include "mechanisms/secret_key.h"
+#include "mechanisms/vendor.h"
 #include "mechanisms/weierstrass.h"
 
 namespace secretmem {
@@ -88,6 +93,24 @@ constexpr Mechanism Ecdsa(CK_MECHANISM_TYPE type) {
           .sign = SignEcdsa,
           .verify = VerifyEcdsa};
 }
+
+constexpr Mechanism Ecdh(CK_MECHANISM_TYPE type, decltype(Mechanism::derive) derive) {
+  return {.type = type,
+          .info = {224, 521, CKF_DERIVE | CKF_ENCAPSULATE | CKF_DECAPSULATE | kCurves | kPoints},
+          .derive = derive,
+          .ciphertext_size = EcdhCiphertextSize,
+          .encapsulate = EncapsulateEcdh,
+          .decapsulate = DecapsulateEcdh};
+}
+
+constexpr Mechanism EcdhKeyWrap(CK_MECHANISM_TYPE type, CK_ULONG min, CK_ULONG max,
+                                CK_FLAGS points) {
+  return {.type = type,
+          .info = {min, max, CKF_WRAP | CKF_UNWRAP | kCurves | points},
+          .wrap = WrapEcdhAes,
+          .unwrap = UnwrapEcdhAes};
+}
+
 constexpr CK_FLAGS kMessages = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MULTI_MESSAGE;
 
 constexpr Mechanism RsaSignature(CK_MECHANISM_TYPE type) {
@@ -200,7 +223,9 @@ constexpr Mechanism kRows[] = {
      .encrypt_messages = EncryptMessages,
      .decrypt_messages = DecryptMessages,
      .wrap = WrapAes,
-     .unwrap = UnwrapAes},
+     .unwrap = UnwrapAes,
+     .wrap_authenticated = WrapGcm,
+     .unwrap_authenticated = UnwrapGcm},
     {.type = CKM_AES_CCM,
      .info = Aes(CKF_ENCRYPT | CKF_DECRYPT),
      .encrypt = EncryptAead,
@@ -254,12 +279,11 @@ constexpr Mechanism kRows[] = {
     Ecdsa(CKM_ECDSA_SHA256),
     Ecdsa(CKM_ECDSA_SHA384),
     Ecdsa(CKM_ECDSA_SHA512),
-    {.type = CKM_ECDH1_DERIVE,
-     .info = {224, 521, CKF_DERIVE | kCurves | kPoints},
-     .derive = DeriveEcdh1},
-    {.type = CKM_ECDH1_COFACTOR_DERIVE,
-     .info = {224, 521, CKF_DERIVE | kCurves | kPoints},
-     .derive = DeriveEcdh1Cofactor},
+    Ecdh(CKM_ECDH1_DERIVE, DeriveEcdh1),
+    Ecdh(CKM_ECDH1_COFACTOR_DERIVE, DeriveEcdh1Cofactor),
+    EcdhKeyWrap(CKM_ECDH_AES_KEY_WRAP, 224, 521, kPoints),
+    EcdhKeyWrap(CKM_ECDH_COF_AES_KEY_WRAP, 224, 521, kPoints),
+    EcdhKeyWrap(CKM_ECDH_X_AES_KEY_WRAP, 255, 255, 0),
     {.type = CKM_EC_EDWARDS_KEY_PAIR_GEN,
      .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
      .generated_type = CKK_EC_EDWARDS,
@@ -275,6 +299,23 @@ constexpr Mechanism kRows[] = {
      .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
      .generated_type = CKK_EC_MONTGOMERY,
      .generate_key_pair = GenerateMontgomery},
+    {.type = CKM_SECRETMEM_HPKE,
+     .info = {255, 255,
+              CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP | CKF_ENCAPSULATE |
+                  CKF_DECAPSULATE | kCurves},
+     .names_keys = HpkeNamesKeys,
+     .encrypt = EncryptHpke,
+     .decrypt = DecryptHpke,
+     .wrap = WrapHpke,
+     .unwrap = UnwrapHpke,
+     .wrap_authenticated = WrapHpkeWith,
+     .unwrap_authenticated = UnwrapHpkeWith,
+     .ciphertext_size = HpkeCiphertextSize,
+     .encapsulate = EncapsulateHpke,
+     .decapsulate = DecapsulateHpke},
+    {.type = CKM_SECRETMEM_RESEAL,
+     .info = {224, 521, CKF_WRAP | kCurves | kPoints},
+     .read_resealing = ReadResealing},
 };
 
 constexpr auto kMechanisms = [] {

@@ -19,6 +19,12 @@ struct ActiveOperation {
   uint64_t logouts = 0;  // Token::logouts() when it began
 };
 
+// SignatureCheck is a verification that was given its signature first, C_VerifySignatureInit.
+struct SignatureCheck {
+  std::unique_ptr<VerifyOperation> operation;
+  std::vector<uint8_t> signature;
+};
+
 // OperationSlot is where a session keeps its one operation of a kind. A call takes the operation
 // out while it computes, so that no lock is held then. Its members are used under the session's
 // mutex.

@@ -1,5 +1,6 @@
 // Message digesting functions, PKCS#11 3.2, 5.10.
 
+#include "pkcs11/bound_key.h"
 #include "pkcs11/operation_step.h"
 
 using namespace secretmem;
@@ -55,7 +56,8 @@ CK_RV C_DigestKey(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hKey) {
       const ObjectPtr key = session.token->Find(hKey);
       // Of this function the specification does not say that its errors end the operation.
       if (key == nullptr) return {CKR_KEY_HANDLE_INVALID, After::kKeep};
-      if (key->object_class() != CKO_SECRET_KEY) return {CKR_KEY_INDIGESTIBLE, After::kKeep};
+      if (key->object_class() != CKO_SECRET_KEY || IsBound(*key))
+        return {CKR_KEY_INDIGESTIBLE, After::kKeep};
       const auto secret = key->secret->Open();
       if (!secret) return Step::Error(secret.error());
       return Step::Of(active.operation->UpdateSecret(**secret), After::kKeep);

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "pkcs11/bound_key.h"
 #include "pkcs11/key_dates.h"
 
 namespace secretmem {
@@ -21,12 +22,20 @@ bool IsAllowed(const Object& object, CK_MECHANISM_TYPE mechanism) {
 
 CkResult<PermittedKey> PermittedKey::Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE usage,
                                             CK_MECHANISM_TYPE mechanism) {
-  auto permitted = PermitBeside(object, mechanism);
-  if (permitted && !object->Is(usage)) return Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED);
+  auto permitted = Open(object, mechanism);
+  if (permitted && (!object->Is(usage) || (IsBound(*object) && usage != CKA_DECAPSULATE))) {
+    return Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED);
+  }
   return permitted;
 }
 
 CkResult<PermittedKey> PermittedKey::PermitBeside(ObjectPtr object, CK_MECHANISM_TYPE mechanism) {
+  auto permitted = Open(object, mechanism);
+  if (permitted && IsBound(*object)) return Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED);
+  return permitted;
+}
+
+CkResult<PermittedKey> PermittedKey::Open(ObjectPtr object, CK_MECHANISM_TYPE mechanism) {
   if (object == nullptr) return Refuse(CKR_KEY_HANDLE_INVALID);
   if (object->key_type() == CK_UNAVAILABLE_INFORMATION) return Refuse(CKR_KEY_HANDLE_INVALID);
   if (!IsAllowed(*object, mechanism)) return Refuse(CKR_MECHANISM_INVALID);

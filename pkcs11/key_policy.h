@@ -10,7 +10,8 @@ namespace secretmem {
 class PermittedKey {
  public:
   // Permit checks CKA_ALLOWED_MECHANISMS, the dates where they are enforced, and the |usage| flag
-  // (CKA_DERIVE, CKA_SIGN and so on), and opens the vault. CKR_KEY_HANDLE_INVALID for null and for
+  // (CKA_DERIVE, CKA_SIGN and so on; for bound keys CKA_DECAPSULATE alone), and opens the vault.
+  // CKR_KEY_HANDLE_INVALID for null and for
   // what is no key, CKR_MECHANISM_INVALID, CKR_KEY_FUNCTION_NOT_PERMITTED, or a vault's failure.
   static CkResult<PermittedKey> Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE usage,
                                        CK_MECHANISM_TYPE mechanism);
@@ -25,6 +26,9 @@ class PermittedKey {
   const Object& object() const { return *object_; }
 
  private:
+  // Open does what both have in common.
+  static CkResult<PermittedKey> Open(ObjectPtr object, CK_MECHANISM_TYPE mechanism);
+
   PermittedKey(ObjectPtr object, const Vault* vault) : object_(std::move(object)), vault_(vault) {}
 
   ObjectPtr object_;

@@ -58,6 +58,7 @@ void Session::Close() {
     verify.Cancel();
     sign_recover.Cancel();
     verify_recover.Cancel();
+    verify_signature.Cancel();
     encrypt.Cancel();
     decrypt.Cancel();
     message_encrypt.Cancel();

@@ -63,6 +63,7 @@ class Session {
   OperationSlot<VerifyOperation> verify;
   OperationSlot<SignOperation> sign_recover;
   OperationSlot<RecoverOperation> verify_recover;
+  OperationSlot<SignatureCheck> verify_signature;
   OperationSlot<CipherOperation> encrypt;
   OperationSlot<CipherOperation> decrypt;
   OperationSlot<MessageOperation> message_encrypt;
@@ -79,6 +80,7 @@ class Session {
     };
     end(sign);
     end(verify);
+    end(verify_signature);
     end(sign_recover);
     end(verify_recover);
     end(encrypt);

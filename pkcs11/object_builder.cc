@@ -4,6 +4,7 @@
 
 #include "mechanisms/secret_key.h"
 #include "pkcs11/attribute_rules.h"
+#include "pkcs11/bound_key.h"
 #include "pkcs11/template_value.h"
 
 namespace secretmem {
@@ -239,13 +240,18 @@ class Builder {
         attributes.SetBytes(type, BytesOf(request_.unique_id));
         break;
       case CKA_SENSITIVE:
-        attributes.SetBool(type, derived ? base->sensitive : class_bit_ == kPrivateKeyClass);
+        attributes.SetBool(
+            type, derived ? base->sensitive : class_bit_ == kPrivateKeyClass || request_.bound_to);
         break;
       case CKA_EXTRACTABLE:
-        attributes.SetBool(type, derived ? base->extractable
-                                         : request_.origin == Origin::kUnwrap ||
-                                               request_.origin == Origin::kEncapsulate ||
-                                               request_.origin == Origin::kDecapsulate);
+        attributes.SetBool(
+            type, derived ? base->extractable
+                          : request_.origin == Origin::kUnwrap ||
+                                request_.origin == Origin::kEncapsulate ||
+                                (request_.origin == Origin::kDecapsulate && !request_.bound_to));
+        break;
+      case CKA_SECRETMEM_BOUND_TO:
+        if (request_.bound_to) attributes.SetBytes(type, *request_.bound_to);
         break;
       case CKA_LOCAL:
         attributes.SetBool(type, IsGenerated());
@@ -293,6 +299,9 @@ class Builder {
     }
     if (attributes.GetBool(CKA_ALWAYS_AUTHENTICATE).value_or(false) && !private_) {
       return CKR_TEMPLATE_INCONSISTENT;
+    }
+    if (const CK_RV rv = SettleBoundKey(attributes, given_, request_.imposed); rv != CKR_OK) {
+      return rv;
     }
     attributes.ShrinkToFit();
     return CKR_OK;

@@ -75,6 +75,8 @@ struct BuildRequest {
   // CKA_DERIVE_TEMPLATE, CKA_UNWRAP_TEMPLATE, CKA_ENCAPSULATE_TEMPLATE or CKA_DECAPSULATE_TEMPLATE
   // of the key used, or nullptr: added to the template; a conflict is CKR_TEMPLATE_INCONSISTENT.
   const AttributeSet* imposed = nullptr;
+  // CKA_SECRETMEM_BOUND_TO of the key that is used, for kDecapsulate: the new key has it too.
+  std::optional<std::span<const uint8_t>> bound_to = {};
 };
 
 // SecretValue is a secret attribute given to C_CreateObject, in the caller's memory.

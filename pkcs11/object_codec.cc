@@ -105,7 +105,8 @@ CkResult<std::shared_ptr<Object>> DecodeRow(ObjectRow row, const SealingKeys* ke
   std::vector<uint8_t> plain = std::move(row.attributes);
   switch (kind) {
     case RowKind::kPublic: {
-      if (plain.size() < sizeof(KeyedHash)) return Refuse(CKR_DEVICE_ERROR);
+      // A secret under no key was put there by hand.
+      if (plain.size() < sizeof(KeyedHash) || !row.secret.empty()) return Refuse(CKR_DEVICE_ERROR);
       const auto checksum = std::span(plain).last(sizeof(KeyedHash));
       const auto data = std::span(plain).first(plain.size() - sizeof(KeyedHash));
       if (!std::ranges::equal(Checksum(data), checksum)) return Refuse(CKR_DEVICE_ERROR);

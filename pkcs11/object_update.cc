@@ -1,6 +1,7 @@
 // BuildCopy and CheckSet of object_builder.h: new attributes from those of an object that exists.
 
 #include "pkcs11/attribute_rules.h"
+#include "pkcs11/bound_key.h"
 #include "pkcs11/object_builder.h"
 #include "pkcs11/template_value.h"
 
@@ -47,7 +48,7 @@ std::expected<AttributeSet, CK_RV> BuildCopy(const AttributeSet& source,
     return std::unexpected(rv);
   }
   const bool is_private = copy.GetBool(CKA_PRIVATE).value_or(true);
-  if (source.GetBool(CKA_PRIVATE).value_or(true) && !is_private) {
+  if ((source.GetBool(CKA_PRIVATE).value_or(true) && !is_private) || !MayKeepBound(copy)) {
     return std::unexpected(CKR_TEMPLATE_INCONSISTENT);
   }
   if (const CK_RV rv = CheckAccess(caller, copy.GetBool(CKA_TOKEN).value_or(true), is_private);

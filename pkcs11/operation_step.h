@@ -2,6 +2,7 @@
 
 #include "mechanisms/mechanism.h"
 #include "pkcs11/entry.h"
+#include "pkcs11/named_keys.h"
 
 namespace secretmem {
 
@@ -133,18 +134,30 @@ CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, bool argu
   return {};
 }
 
-// Chosen is the row of a CK_MECHANISM and its parameter.
-struct Chosen {
-  const Mechanism& row;
-  Parameter parameter;
-};
+// MakeWithKey makes an operation for an Init function: |make| is the member of the row that does,
+// |usage| the attribute that the key must have.
+template <class Operation>
+CkResult<ActiveOperation<Operation>> MakeWithKey(
+    Session& session, const CK_MECHANISM* given, CK_OBJECT_HANDLE key_handle,
+    CK_ATTRIBUTE_TYPE usage,
+    CkResult<std::unique_ptr<Operation>> (*Mechanism::*make)(CK_MECHANISM_TYPE, Parameter,
+                                                             const Key&)) {
+  const auto chosen = Choose(session, given);
+  if (!chosen) return Refuse(chosen.error());
+  if (chosen->row.*make == nullptr) return Refuse(CKR_MECHANISM_INVALID);
+  const uint64_t logouts = session.token->logouts();
+  auto key = PermittedKey::Permit(session.token->Find(key_handle), usage, chosen->row.type);
+  if (!key) return Refuse(key.error());
+  const auto named = NamedKeys::Find(session, *chosen);
+  if (!named) return Refuse(named.error());
+  auto operation = (chosen->row.*make)(chosen->row.type, chosen->parameter, named->Beside(*key));
+  if (!operation) return Refuse(operation.error());
+  const bool needs_login = key->object().Is(CKA_ALWAYS_AUTHENTICATE);
+  return ActiveOperation<Operation>{std::move(*operation), std::move(*key), false, needs_login,
+                                    logouts};
+}
 
-// Choose finds the row among those that are offered. CKR_ARGUMENTS_BAD, CKR_MECHANISM_INVALID,
-// CKR_MECHANISM_PARAM_INVALID.
-CkResult<Chosen> Choose(const Session& session, const CK_MECHANISM* given);
-
-// BeginWithKey is an Init function's work: |make| is the member of the row that makes the
-// operation, |usage| the attribute that the key must have.
+// BeginWithKey is an Init function's work.
 template <class Operation>
 CkStatus BeginWithKey(Session& session, OperationSlot<Operation>& slot, const CK_MECHANISM* given,
                       CK_OBJECT_HANDLE key_handle, CK_ATTRIBUTE_TYPE usage,
@@ -152,19 +165,8 @@ CkStatus BeginWithKey(Session& session, OperationSlot<Operation>& slot, const CK
                                                                                Parameter,
                                                                                const Key&)) {
   if (given == nullptr) return EndOperation(session, slot);
-  return BeginOperation(session, slot, [&]() -> CkResult<ActiveOperation<Operation>> {
-    const auto chosen = Choose(session, given);
-    if (!chosen) return Refuse(chosen.error());
-    if (chosen->row.*make == nullptr) return Refuse(CKR_MECHANISM_INVALID);
-    const uint64_t logouts = session.token->logouts();
-    auto key = PermittedKey::Permit(session.token->Find(key_handle), usage, chosen->row.type);
-    if (!key) return Refuse(key.error());
-    auto operation = (chosen->row.*make)(chosen->row.type, chosen->parameter, key->key());
-    if (!operation) return Refuse(operation.error());
-    const bool needs_login = key->object().Is(CKA_ALWAYS_AUTHENTICATE);
-    return ActiveOperation<Operation>{std::move(*operation), std::move(*key), false, needs_login,
-                                      logouts};
-  });
+  return BeginOperation(session, slot,
+                        [&] { return MakeWithKey(session, given, key_handle, usage, make); });
 }
 
 }  // namespace secretmem

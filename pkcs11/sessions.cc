@@ -94,6 +94,7 @@ CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags) {
     if ((flags & CKF_DIGEST) != 0) session.digest.Cancel();
     if ((flags & CKF_SIGN) != 0) session.sign.Cancel();
     if ((flags & CKF_VERIFY) != 0) session.verify.Cancel();
+    if ((flags & CKF_VERIFY) != 0) session.verify_signature.Cancel();
     if ((flags & CKF_SIGN_RECOVER) != 0) session.sign_recover.Cancel();
     if ((flags & CKF_VERIFY_RECOVER) != 0) session.verify_recover.Cancel();
     if ((flags & CKF_ENCRYPT) != 0) session.encrypt.Cancel();

@@ -34,6 +34,10 @@ inline constexpr CK_MECHANISM_TYPE kEcdhXAesKeyWrap = 0x4038;
 inline constexpr CK_MECHANISM_TYPE kEcdhCofAesKeyWrap = 0x4039;
 inline constexpr CK_MECHANISM_TYPE kCounterKdf = 0x3ac;
 
+inline constexpr CK_MECHANISM_TYPE kHpke = 0xd34d0001;    // this project's own
+inline constexpr CK_MECHANISM_TYPE kReseal = 0xd34d0002;  // the same
+inline constexpr CK_ATTRIBUTE_TYPE kBoundTo = 0xd34d0010;
+
 inline constexpr CK_FLAGS kFlagMessageEncrypt = 0x2;
 inline constexpr CK_FLAGS kFlagMessageDecrypt = 0x4;
 inline constexpr CK_FLAGS kFlagMessageSign = 0x8;
@@ -62,6 +66,25 @@ struct Ecdh1Params {
 struct EcdhAesKeyWrapParams {
   CK_ULONG aes_bits, kdf, shared_size;
   uint64_t shared;
+};
+struct HpkeParams {
+  CK_ULONG mode, kem, kdf, aead;
+  uint64_t info;
+  CK_ULONG info_size;
+  uint64_t aad;
+  CK_ULONG aad_size;
+  uint64_t enc;
+  CK_ULONG enc_size;
+  CK_OBJECT_HANDLE psk;
+  uint64_t psk_id;
+  CK_ULONG psk_id_size, output;
+  uint64_t context;
+  CK_ULONG context_size;
+};
+struct ResealParams {
+  uint64_t decapsulation, ciphertext;
+  CK_ULONG ciphertext_size, secret_size;
+  uint64_t wrapping;
 };
 struct HkdfParams {
   CK_BBOOL extract, expand;

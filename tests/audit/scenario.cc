@@ -18,6 +18,8 @@ std::vector<Scenario> ScenariosFor(CK_MECHANISM_TYPE mechanism, CK_FLAGS functio
   AddSigningScenarios(mechanism, function, &all);
   AddCipherScenarios(mechanism, function, &all);
   AddWrappingScenarios(mechanism, function, &all);
+  AddKemScenarios(mechanism, function, &all);
+  AddHpkeScenarios(mechanism, function, &all);
   AddMessageScenarios(mechanism, function, &all);
   return all;
 }
@@ -126,6 +128,8 @@ std::string MechanismName(CK_MECHANISM_TYPE mechanism) {
       {ck::kEcdhAesKeyWrap, "ECDH_AES_KEY_WRAP"},
       {ck::kEcdhXAesKeyWrap, "ECDH_X_AES_KEY_WRAP"},
       {ck::kEcdhCofAesKeyWrap, "ECDH_COF_AES_KEY_WRAP"},
+      {ck::kHpke, "SECRETMEM_HPKE"},
+      {ck::kReseal, "SECRETMEM_RESEAL"},
   };
   const auto found = names.find(mechanism);
   if (found != names.end()) return found->second;

@@ -56,6 +56,8 @@ void AddDerivationScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*)
 void AddSigningScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddCipherScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddWrappingScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
+void AddKemScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
+void AddHpkeScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddMessageScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 
 void Append(std::vector<Secret>* all, const std::vector<Secret>& more);

@@ -1,5 +1,6 @@
-// Wrapping and unwrapping, encapsulation and decapsulation.
+// Wrapping and unwrapping.
 #include "tests/audit/expected.h"
+#include "tests/audit/public_keys.h"
 #include "tests/audit/scenario.h"
 
 namespace secretmem::audit {
@@ -57,27 +58,6 @@ Template UnwrappedTemplate() {
   return {Ulong(CKA_CLASS, CKO_SECRET_KEY), Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
           Flag(CKA_TOKEN, false),           Flag(CKA_PRIVATE, true),
           Flag(CKA_SENSITIVE, true),        Flag(CKA_EXTRACTABLE, false)};
-}
-
-CK_OBJECT_HANDLE CreatePublic(Client& client, const Template& attributes) {
-  client.Must(PreparedCall("C_CreateObject", AUDIT_SLOT(C_CreateObject))
-                  .Number(client.session())
-                  .Attributes(attributes)
-                  .Handle());
-  client.Track(client.remote().Word(3));
-  return client.remote().Word(3);
-}
-
-CK_OBJECT_HANDLE CreatePublicPoint(Client& client, KeyKind kind, const Bytes& point,
-                                   CK_ATTRIBUTE_TYPE use) {
-  const bool x25519 = kind == KeyKind::kX25519;
-  const Bytes der = Concat({{0x04, static_cast<uint8_t>(point.size())}, point});
-  return CreatePublic(client, {Ulong(CKA_CLASS, CKO_PUBLIC_KEY),
-                               Ulong(CKA_KEY_TYPE, x25519 ? ck::kKeyMontgomery : CKK_EC),
-                               Flag(CKA_TOKEN, false),
-                               Flag(use, true),
-                               {CKA_EC_PARAMS, EcParamsOf(kind)},
-                               {CKA_EC_POINT, x25519 ? point : der}});
 }
 
 struct WrappingPair {
@@ -170,48 +150,6 @@ Plan WrapPrivatePlan(Client& client, CK_MECHANISM_TYPE mechanism, KeyKind kind, 
   return plan;
 }
 
-Plan KemPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool encapsulate) {
-  const KeyPair pair = NewX25519();
-  const KeyPair sender = NewX25519();
-  ck::Ecdh1Params params = {6, 0, 0, 0, 0};  // the SHA-256 KDF
-  Plan plan;
-  if (encapsulate) {
-    const CK_OBJECT_HANDLE key =
-        CreatePublicPoint(client, KeyKind::kX25519, pair.public_value, ck::kEncapsulate);
-    plan.calls.push_back(
-        PreparedCall("C_EncapsulateKey", ck::kSlotEncapsulateKey)
-            .Number(client.session())
-            .Mechanism(mechanism, BytesOf(params))
-            .Number(key)
-            .Attributes({Ulong(CKA_CLASS, CKO_SECRET_KEY), Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
-                         Flag(CKA_TOKEN, false), Ulong(CKA_VALUE_LEN, 32)})
-            .Output(64)
-            .Handle());
-    plan.learn = [pair](Client& after) {
-      after.Track(after.remote().Word(7));
-      const Bytes shared = X25519(pair.private_value, after.remote().Data(5, 32));
-      return SecretsOfField25519("shared secret", shared);
-    };
-    return plan;
-  }
-  const CK_OBJECT_HANDLE key = client.Create(
-      client.Import(KeyKind::kX25519, pair.private_value, {Flag(ck::kDecapsulate, true)}));
-  const Bytes shared = X25519(pair.private_value, sender.public_value);
-  plan.secrets = SecretsOfX25519("X25519 key", pair.private_value);
-  Append(&plan.secrets, SecretsOfField25519("shared secret", shared));
-  plan.calls.push_back(
-      PreparedCall("C_DecapsulateKey", ck::kSlotDecapsulateKey)
-          .Number(client.session())
-          .Mechanism(mechanism, BytesOf(params))
-          .Number(key)
-          .Attributes({Ulong(CKA_CLASS, CKO_SECRET_KEY), Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
-                       Flag(CKA_TOKEN, false), Ulong(CKA_VALUE_LEN, 32)})
-          .DataAndLength(sender.public_value)
-          .Handle());
-  plan.handle = 7;
-  return plan;
-}
-
 }  // namespace
 
 void AddWrappingScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
@@ -242,13 +180,6 @@ void AddWrappingScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
            [=](Client& client) { return WrapPrivatePlan(client, mechanism, target.kind, wrap); },
            true, target.needs});
     }
-  }
-  if (mechanism != CKM_ECDH1_DERIVE) return;
-  if (function == ck::kFlagEncapsulate) {
-    add("X25519 encapsulation", [=](Client& client) { return KemPlan(client, mechanism, true); });
-  }
-  if (function == ck::kFlagDecapsulate) {
-    add("X25519 decapsulation", [=](Client& client) { return KemPlan(client, mechanism, false); });
   }
 }
 

@@ -29,8 +29,14 @@ FLAGS = [
     ("ec_curvename", "EC curve name", None),
 ]
 
-# Flags of PKCS#11 3.0, which pkcs11-tool sums up as other ones and p11tool keeps to itself.
-OTHER_FLAGS = {"message_encrypt": 0x2, "message_decrypt": 0x4, "multi_message": 0x20}
+# Flags of PKCS#11 3.0 and 3.2, which pkcs11-tool sums up as other ones and p11tool keeps to itself.
+OTHER_FLAGS = {
+    "message_encrypt": 0x2,
+    "message_decrypt": 0x4,
+    "multi_message": 0x20,
+    "encapsulate": 0x10000000,
+    "decapsulate": 0x20000000,
+}
 
 SECRET = (8, 524288)  # bits
 NONE = (0, 0)
@@ -40,7 +46,8 @@ RSA = (1024, 8192)
 AES = (16, 32)  # bytes
 CHACHA = (32, 32)
 RECOVERABLE = "sign sign_recover verify verify_recover"
-MESSAGES = " ".join(OTHER_FLAGS)
+MESSAGES = "message_encrypt message_decrypt multi_message"
+KEM = "encapsulate decapsulate"
 CURVES = "ec_f_p ec_namedcurve ec_curvename"
 POINTS = f"{CURVES} ec_uncompress ec_compress"
 
@@ -99,8 +106,11 @@ TABLE = [
     (0x1044, "CKM_ECDSA_SHA256", EC, f"sign verify {POINTS}"),
     (0x1045, "CKM_ECDSA_SHA384", EC, f"sign verify {POINTS}"),
     (0x1046, "CKM_ECDSA_SHA512", EC, f"sign verify {POINTS}"),
-    (0x1050, "CKM_ECDH1_DERIVE", EC, f"derive {POINTS}"),
-    (0x1051, "CKM_ECDH1_COFACTOR_DERIVE", EC, f"derive {POINTS}"),
+    (0x1050, "CKM_ECDH1_DERIVE", EC, f"derive {KEM} {POINTS}"),
+    (0x1051, "CKM_ECDH1_COFACTOR_DERIVE", EC, f"derive {KEM} {POINTS}"),
+    (0x1053, "CKM_ECDH_AES_KEY_WRAP", EC, f"wrap unwrap {POINTS}"),
+    (0x4038, "CKM_ECDH_X_AES_KEY_WRAP", X25519, f"wrap unwrap {CURVES}"),
+    (0x4039, "CKM_ECDH_COF_AES_KEY_WRAP", EC, f"wrap unwrap {POINTS}"),
     (0x1054, "CKM_RSA_AES_KEY_WRAP", RSA, "wrap unwrap"),
     (0x1055, "CKM_EC_EDWARDS_KEY_PAIR_GEN", X25519, f"generate_key_pair {CURVES}"),
     (0x1056, "CKM_EC_MONTGOMERY_KEY_PAIR_GEN", X25519, f"generate_key_pair {CURVES}"),
@@ -121,6 +131,8 @@ TABLE = [
     (0x402A, "CKM_HKDF_DERIVE", SECRET, "derive"),
     (0x402B, "CKM_HKDF_DATA", SECRET, "derive"),
     (0x402C, "CKM_HKDF_KEY_GEN", SECRET, "generate"),
+    (0xD34D0001, "CKM_SECRETMEM_HPKE", X25519, f"encrypt decrypt wrap unwrap {KEM} {CURVES}"),
+    (0xD34D0002, "CKM_SECRETMEM_RESEAL", EC, f"wrap {POINTS}"),
     (0x4021, "CKM_CHACHA20_POLY1305", CHACHA, f"encrypt decrypt {MESSAGES}"),
 ]
 

@@ -85,6 +85,7 @@ const std::set<CK_ATTRIBUTE_TYPE> kSecretKey = {CKA_SENSITIVE,
                                                 CKA_VALUE_LEN,
                                                 CKA_SECRETMEM_PROTECTION,
                                                 CKA_SECRETMEM_AT_REST,
+                                                CKA_SECRETMEM_BOUND_TO,
                                                 CKA_SECRETMEM_LIFETIME,
                                                 CKA_SECRETMEM_EXPIRES};
 
@@ -102,8 +103,11 @@ TEST(AttributeRulesTest, EveryClassHasTheAttributesOfTheSpecification) {
   for (const uint8_t family : {kMontgomeryFamily, kEdwardsFamily, kWeierstrassFamily}) {
     EXPECT_EQ(TypesOf(kPublicKeyClass, family),
               Plus(Plus(Plus(kStorage, kKey), kPublic), {CKA_EC_PARAMS, CKA_EC_POINT}));
+    // Signing keys are bound to nothing.
+    const std::set<CK_ATTRIBUTE_TYPE> bound = {CKA_SECRETMEM_BOUND_TO};
     EXPECT_EQ(TypesOf(kPrivateKeyClass, family),
-              Plus(Plus(Plus(kStorage, kKey), kPrivate), {CKA_EC_PARAMS, CKA_VALUE}));
+              Plus(Plus(Plus(Plus(kStorage, kKey), kPrivate), {CKA_EC_PARAMS, CKA_VALUE}),
+                   family == kEdwardsFamily ? std::set<CK_ATTRIBUTE_TYPE>{} : bound));
   }
   EXPECT_EQ(TypesOf(kPublicKeyClass, kRsaFamily),
             Plus(Plus(Plus(kStorage, kKey), kPublic),

@@ -32,7 +32,7 @@ TEST(TableTest, FlagsAndFunctionsAgree) {
     constexpr CK_FLAGS kOperations = CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN |
                                      CKF_SIGN_RECOVER | CKF_VERIFY | CKF_VERIFY_RECOVER |
                                      CKF_GENERATE | CKF_GENERATE_KEY_PAIR | CKF_WRAP | CKF_UNWRAP |
-                                     CKF_DERIVE;
+                                     CKF_DERIVE | CKF_ENCAPSULATE | CKF_DECAPSULATE;
     CK_FLAGS expected = 0;
     if (row.generate_key != nullptr) expected |= CKF_GENERATE;
     if (row.generate_key_pair != nullptr) expected |= CKF_GENERATE_KEY_PAIR;
@@ -44,8 +44,13 @@ TEST(TableTest, FlagsAndFunctionsAgree) {
     if (row.verify_recover != nullptr) expected |= CKF_VERIFY_RECOVER;
     if (row.encrypt != nullptr) expected |= CKF_ENCRYPT;
     if (row.decrypt != nullptr) expected |= CKF_DECRYPT;
-    if (row.wrap != nullptr) expected |= CKF_WRAP;
+    if (row.wrap != nullptr || row.read_resealing != nullptr) expected |= CKF_WRAP;
     if (row.unwrap != nullptr) expected |= CKF_UNWRAP;
+    if (row.encapsulate != nullptr) expected |= CKF_ENCAPSULATE;
+    if (row.decapsulate != nullptr) expected |= CKF_DECAPSULATE;
+    EXPECT_EQ(row.encapsulate != nullptr, row.ciphertext_size != nullptr) << row.type;
+    EXPECT_TRUE(row.wrap_authenticated == nullptr || row.wrap != nullptr) << row.type;
+    EXPECT_TRUE(row.unwrap_authenticated == nullptr || row.unwrap != nullptr) << row.type;
     EXPECT_EQ(row.info.flags & kOperations, expected) << row.type;
     EXPECT_NE(expected, 0u) << row.type << " does nothing";
     EXPECT_FALSE(has(CKF_HW)) << row.type;
@@ -75,7 +80,8 @@ TEST(TableTest, X25519Rows) {
   EXPECT_EQ(generate->generated_type, CKK_EC_MONTGOMERY);
   const Mechanism* derive = FindMechanism(CKM_ECDH1_DERIVE);
   ASSERT_NE(derive, nullptr);
-  EXPECT_EQ(derive->info.flags, CKF_DERIVE | curves | CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS);
+  EXPECT_EQ(derive->info.flags, CKF_DERIVE | CKF_ENCAPSULATE | CKF_DECAPSULATE | curves |
+                                    CKF_EC_UNCOMPRESS | CKF_EC_COMPRESS);
 }
 
 TEST(TableTest, WhatIsNotThereIsNotFound) {

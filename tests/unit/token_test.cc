@@ -9,6 +9,7 @@
 #include <cstring>
 #include <thread>
 
+#include "mechanisms/vendor.h"
 #include "pkcs11/module.h"
 #include "tests/unit/store_testing.h"
 #include "vault/secret_stack.h"
@@ -114,6 +115,58 @@ TEST_F(TokenTest, PrivateKeyWhoseSecretWasCutOffDoesNotLoad) {
   ASSERT_TRUE((*other)->SessionOpened(true));
   ASSERT_TRUE((*other)->LogIn(CKU_USER, PinOf("user pin")));
   EXPECT_TRUE(All(**other).empty());
+}
+
+// What the file says of a bound KEM key cannot be changed by hand: no byte of it, and not by a row
+// of another kind, whose attributes lie in the clear.
+TEST_F(TokenTest, BoundKeyChangedInTheFileDoesNotLoad) {
+  ASSERT_TRUE(token_->LogIn(CKU_USER, PinOf("user pin")));
+  auto key = NewKey(true, true);
+  key->attributes.SetUlong(CKA_CLASS, CKO_PRIVATE_KEY);
+  key->attributes.SetUlong(CKA_KEY_TYPE, CKK_EC_MONTGOMERY);
+  key->attributes.SetBool(CKA_DECAPSULATE, true);
+  key->attributes.SetBytes(CKA_SECRETMEM_BOUND_TO, std::vector<uint8_t>(32, 9));
+  ASSERT_TRUE(token_->Add({key}));
+  static ObjectRow original;
+  static size_t at;
+  Tamper([](ObjectRow& row) { original = row; });
+  const auto usable = [&] {
+    auto other = Token::Open(config_, token_->path());
+    EXPECT_TRUE(other);
+    EXPECT_TRUE((*other)->SessionOpened(true));
+    EXPECT_TRUE((*other)->LogIn(CKU_USER, PinOf("user pin")));
+    const auto all = All(**other);
+    return !all.empty() && (*other)->Find(all.front())->secret->Open().has_value();
+  };
+  EXPECT_TRUE(usable());
+  for (at = 0; at < original.attributes.size(); at += 5) {
+    Tamper([](ObjectRow& row) {
+      row.attributes = original.attributes;
+      row.attributes[at] ^= 1;
+    });
+    EXPECT_FALSE(usable()) << at;
+  }
+  for (const auto kind : {RowKind::kPublic, RowKind::kStoreSealed}) {
+    static RowKind forged_kind;
+    forged_kind = kind;
+    Tamper([](ObjectRow& row) {
+      Object forged;
+      forged.uid = row.uid;
+      forged.attributes.SetUlong(CKA_CLASS, CKO_PRIVATE_KEY);
+      forged.attributes.SetUlong(CKA_KEY_TYPE, CKK_EC_MONTGOMERY);
+      forged.attributes.SetBool(CKA_PRIVATE, false);
+      forged.attributes.SetBool(CKA_DERIVE, true);
+      row.kind = static_cast<uint8_t>(forged_kind);
+      row.attributes = forged_kind == RowKind::kPublic ? EncodeRow(forged, nullptr)->attributes
+                                                       : forged.attributes.Serialize();
+    });
+    EXPECT_FALSE(usable());
+  }
+  Tamper([](ObjectRow& row) {
+    row.kind = original.kind;
+    row.attributes = original.attributes;
+  });
+  EXPECT_TRUE(usable());
 }
 
 TEST_F(TokenTest, ForgedPublicRowOfAKeyDoesNotLoad) {
