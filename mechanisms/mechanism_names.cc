@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "mechanisms/vendor.h"
+
 namespace secretmem {
 namespace {
 
@@ -94,6 +96,8 @@ constexpr Name kNames[] = {
     SECRETMEM_NAME(CKM_RSA_PKCS_OAEP),
     SECRETMEM_NAME(CKM_RSA_PKCS_PSS),
     SECRETMEM_NAME(CKM_RSA_X_509),
+    SECRETMEM_NAME(CKM_SECRETMEM_HPKE),
+    SECRETMEM_NAME(CKM_SECRETMEM_RESEAL),
     SECRETMEM_NAME(CKM_SHA1_KEY_DERIVATION),
     SECRETMEM_NAME(CKM_SHA1_RSA_PKCS),
     SECRETMEM_NAME(CKM_SHA1_RSA_PKCS_PSS),

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "mechanisms/vendor.h"
 #include "tests/conformance/ec.h"
 #include "tests/conformance/macs.h"
 #include "tests/conformance/x25519.h"
@@ -41,6 +42,8 @@ void AddRsa(std::vector<SweepRow>& rows) {
   rows.push_back(With(CKM_RSA_PKCS_OAEP, KeyKind::kRsa,
                       CK_RSA_PKCS_OAEP_PARAMS{CKM_SHA256, CKG_MGF1_SHA256, CKZ_DATA_SPECIFIED,
                                               g_text, sizeof g_text}));
+  static CK_RSA_PKCS_OAEP_PARAMS oaep{CKM_SHA256, CKG_MGF1_SHA256, CKZ_DATA_SPECIFIED, nullptr, 0};
+  rows.push_back(With(CKM_RSA_AES_KEY_WRAP, KeyKind::kRsa, CK_RSA_AES_KEY_WRAP_PARAMS{256, &oaep}));
   const struct {
     CK_MECHANISM_TYPE type;
     CK_MECHANISM_TYPE hash;
@@ -71,6 +74,20 @@ void AddCurves(std::vector<SweepRow>& rows) {
                                     static_cast<CK_ULONG>(point.size()), point.data()};
   rows.push_back(With(CKM_ECDH1_DERIVE, KeyKind::kEc, ecdh));
   rows.push_back(With(CKM_ECDH1_COFACTOR_DERIVE, KeyKind::kEc, ecdh));
+  const CK_ECDH_AES_KEY_WRAP_PARAMS wrap{256, CKD_SHA256_KDF, sizeof g_text, g_text};
+  rows.push_back(With(CKM_ECDH_AES_KEY_WRAP, KeyKind::kEc, wrap));
+  rows.push_back(With(CKM_ECDH_COF_AES_KEY_WRAP, KeyKind::kEc, wrap));
+  rows.push_back(With(CKM_ECDH_X_AES_KEY_WRAP, KeyKind::kMontgomery, wrap));
+  CK_SECRETMEM_HPKE_PARAMS hpke;
+  memset(&hpke, 0, sizeof hpke);
+  hpke.ulMode = CK_SECRETMEM_HPKE_MODE_BASE;
+  hpke.ulKem = CK_SECRETMEM_HPKE_X25519_HKDF_SHA256;
+  hpke.ulKdf = CK_SECRETMEM_HPKE_HKDF_SHA256;
+  hpke.ulAead = CK_SECRETMEM_HPKE_AES_256_GCM;
+  hpke.pInfo = hpke.pAAD = g_text;
+  hpke.ulInfoLen = hpke.ulAADLen = sizeof g_text;
+  rows.push_back(With(CKM_SECRETMEM_HPKE, KeyKind::kMontgomery, hpke));
+  rows.push_back({CKM_SECRETMEM_RESEAL, KeyKind::kApart});
 }
 
 void AddCiphers(std::vector<SweepRow>& rows) {

@@ -9,8 +9,20 @@
 
 namespace secretmem::conformance {
 
-// KeyKind is what a mechanism works with.
-enum class KeyKind { kNone, kGeneric, kHkdf, kAes, kChaCha, kRsa, kEc, kEdwards };
+// KeyKind is what a mechanism works with. kApart: in calls of another kind, which have tests of
+// their own.
+enum class KeyKind {
+  kNone,
+  kGeneric,
+  kHkdf,
+  kAes,
+  kChaCha,
+  kRsa,
+  kEc,
+  kEdwards,
+  kMontgomery,
+  kApart
+};
 
 // SweepRow is one mechanism. `parameter` may hold pointers, to data that live as long as the
 // program; `lengths` are those that a parameter may have.
