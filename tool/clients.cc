@@ -32,22 +32,17 @@ std::vector<std::string> ValuesOf(const std::string& text, const std::string& na
 }  // namespace
 
 std::optional<std::string> PackageVersion(const std::string& name) {
-  std::istringstream lines(ReadText("/var/lib/dpkg/status").value_or(""));
-  bool here = false;
-  bool installed = false;
-  std::string version;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("Package: ")) {
-      here = line == "Package: " + name;
-      installed = false;
-      version.clear();
-    }
-    if (!here) continue;
-    if (line == "Status: install ok installed") installed = true;
-    if (line.starts_with("Version: ")) version = line.substr(9);
-    if (installed && !version.empty()) return version;
-  }
-  return std::nullopt;
+  const std::string command =
+      "dpkg-query --show --showformat='${db:Status-Status} ${Version}' " + name + " 2>/dev/null";
+  FILE* output = popen(command.c_str(), "re");
+  if (output == nullptr) return std::nullopt;
+  char text[256] = {};
+  const size_t size = fread(text, 1, sizeof(text) - 1, output);
+  pclose(output);
+  constexpr std::string_view kInstalled = "installed ";
+  const std::string_view answer(text, size);
+  if (!answer.starts_with(kInstalled)) return std::nullopt;
+  return std::string(answer.substr(kInstalled.size()));
 }
 
 bool UpstreamAtLeast(const std::string& version, int major, int minor, int patch) {

@@ -7,7 +7,8 @@
 
 namespace secretmem::tool {
 
-// PackageVersion returns the version of an installed Debian package, from dpkg's books.
+// PackageVersion returns the version of an installed Debian package; nullopt where it is not, or
+// there is no dpkg. |name| is one of ours, not the user's: a shell sees it.
 std::optional<std::string> PackageVersion(const std::string& name);
 
 // UpstreamAtLeast compares the upstream parts, up to three numbers: "0.4.12-0.1" with {0, 4, 17}.
