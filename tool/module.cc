@@ -62,10 +62,11 @@ std::string DefaultModule() {
   if (size <= 0) return SECRETMEM_INSTALLED_MODULE;
   const std::filesystem::path directory =
       std::filesystem::path(std::string(self, static_cast<size_t>(size))).parent_path();
-  const std::filesystem::path beside = directory / "secretmem-pkcs11.so";
+  const std::filesystem::path above = directory.parent_path();
+  const std::filesystem::path built = above / "secretmem-pkcs11.so";
   std::error_code ignored;
-  if (std::filesystem::exists(beside, ignored)) return beside;
-  return (directory.parent_path() / SECRETMEM_INSTALLED_MODULE).lexically_normal();
+  if (std::filesystem::exists(built, ignored)) return built;
+  return (above / SECRETMEM_INSTALLED_MODULE).lexically_normal();
 }
 
 std::string RvName(CK_RV rv) {

@@ -11,8 +11,8 @@
 
 namespace secretmem::tool {
 
-// DefaultModule returns the module that belongs to this tool: beside it in a build tree, else in
-// the pkcs11 directory under the same prefix.
+// DefaultModule returns the module that belongs to this tool: in the folder above it in a build
+// tree, else in the pkcs11 directory under the same prefix.
 std::string DefaultModule();
 
 // Slot is a slot with the token that is in it.
