@@ -31,4 +31,13 @@ ExitCode TokenDelete(const Common& common, const std::string& name, bool yes);
 ExitCode TokenBackup(const Common& common, const std::string& name, const std::string& file);
 ExitCode TokenRestore(const Common& common, const std::string& file, bool replace);
 
+struct TokenImportOptions {
+  std::string from_module;
+  std::string from_token;
+  std::string token;
+  PinSource from_pin;
+  PinSource pin;
+};
+ExitCode TokenImport(const Common& common, const TokenImportOptions& options);
+
 }  // namespace secretmem::tool

@@ -35,7 +35,9 @@ int Run(int argc, char** argv) {
   app.fallthrough();
   Common common;
   common.module = DefaultModule();
-  app.add_option("--module", common.module, "the module to use")->capture_default_str();
+  app.add_option("--module", common.module, "the module to use")
+      ->envname("SECRETMEM_PKCS11_MODULE")
+      ->capture_default_str();
   app.add_flag("--json", common.json, "print JSON");
 
   ExitCode code = kUsage;
@@ -78,6 +80,16 @@ int Run(int argc, char** argv) {
   restore->add_option("file", file, "the backup")->required();
   restore->add_flag("--replace", replace, "in the place of the token that is there");
   restore->callback([&] { code = TokenRestore(common, file, replace); });
+
+  TokenImportOptions import;
+  auto* import_command =
+      token->add_subcommand("import", "bring objects over from another module's token");
+  import_command->add_option("token", import.token, "the token they come to")->required();
+  import_command->add_option("--from-module", import.from_module, "the other module")->required();
+  import_command->add_option("--from-token", import.from_token, "its token")->required();
+  AddPinOptions(import_command, "from-pin", "other token's user", import.from_pin);
+  AddPinOptions(import_command, "pin", "user's", import.pin);
+  import_command->callback([&] { code = TokenImport(common, import); });
 
   try {
     app.parse(argc, argv);

@@ -50,6 +50,7 @@ def no_locked_memory():
 class ToolTest(ClientTest):
     def setUp(self):
         super().setUp()
+        self.env["SECRETMEM_PKCS11_MODULE"] = module_path()
         self.write("so.pin", SO_PIN.encode() + b"\n")
         self.write("user.pin", PIN.encode() + b"\n")
 
