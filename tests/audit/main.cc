@@ -48,7 +48,9 @@ int main(int argc, char** argv) {
     return command;
   };
   auto* mechanisms = common(app.add_subcommand("mechanisms", "step through every mechanism"));
-  mechanisms->add_option("--full-steps", options.full_steps, "then go on in samples");
+  mechanisms->add_option("--full-steps", options.full_steps,
+                         "with X25519, go on in samples after this many instructions");
+  mechanisms->add_option("--other-steps", options.other_steps, "the same with everything else");
   mechanisms->add_option("--interval", options.interval, "instructions between whole looks");
   mechanisms->add_flag("--no-steps", options.no_steps, "look only between calls");
   bool without_ptrace = false;
