@@ -123,9 +123,12 @@ void ShowMemory(Page& page, const Facts& facts) {
     const uint64_t limit = *facts.lock.limit;
     const uint64_t keys = KeysWithin(limit, facts.page_each());
     const bool enough = limit >= kEnoughLockedBytes;
-    page.Line(enough ? Mark::kGood : Mark::kBad, "memory lock",
+    page.Line(enough      ? Mark::kGood
+              : keys == 0 ? Mark::kBad
+                          : Mark::kNote,
+              "memory lock",
               std::to_string(limit >> 10) + " KiB: room for " +
-                  (keys == 0 ? "next to no" : "about " + std::to_string(keys)) +
+                  (keys == 0 ? "next to no" : "at least " + std::to_string(keys)) +
                   " keys of 32 bytes" + (facts.page_each() ? ", a page each" : ""));
     if (!enough) {
       page.Remedy(

@@ -2,15 +2,44 @@
 
 import errno
 import os
+import re
+import resource
+import subprocess
 import unittest
 
 from harness import LABEL
-from tool_case import ToolTest, module_path, no_locked_memory, refuse_secret_memory, tool_path
+from tool_case import (
+    ToolTest,
+    become_nobody,
+    module_path,
+    no_locked_memory,
+    refuse_secret_memory,
+    tool_path,
+)
 
-NOT_REGISTERED = """
-p11-kit
-  - not registered      programs that use p11-kit must be told the path
+# Makes so many session keys of 32 bytes, after a login.
+MAKE_KEYS = """
+import sys
+import PyKCS11 as p11
+library = p11.PyKCS11Lib()
+library.load(sys.argv[1])
+slot = library.getSlotList()[0]
+library.initToken(slot, "12345678", "keys")
+session = library.openSession(slot, p11.CKF_SERIAL_SESSION | p11.CKF_RW_SESSION)
+session.login("12345678", p11.CKU_SO)
+session.initPin("1234")
+session.logout()
+session.login("1234")
+template = [
+    (p11.CKA_CLASS, p11.CKO_SECRET_KEY),
+    (p11.CKA_KEY_TYPE, p11.CKK_GENERIC_SECRET),
+    (p11.CKA_TOKEN, False),
+    (p11.CKA_VALUE_LEN, 32),
+]
+for _ in range(int(sys.argv[2])):
+    session.generateKey(template, mecha=p11.Mechanism(p11.CKM_GENERIC_SECRET_KEY_GEN, None))
 """
+
 OR_LOCKED = (
     ' Or set memory.protection = "allow-mlock": keys are then in locked memory, which root can read.'
 )
@@ -133,6 +162,26 @@ p11-kit
             page,
         )
         self.assertIn("  ! memory lock         0 KiB: room for next to no keys of 32 bytes\n", page)
+
+    def test_the_memory_lock_holds_as_many_keys_as_it_says(self):
+        if not readable_to_all(tool_path()) or not readable_to_all(module_path()):
+            self.skipTest("the build tree is closed to ordinary users")
+        for path, folders, files in os.walk(self.dir):
+            for name in [path] + [os.path.join(path, n) for n in folders + files]:
+                os.chmod(name, 0o777)
+        limit = (1 << 20) + (1 << 17)
+
+        def confine():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+            become_nobody()
+
+        page = self.run_confined(confine, "status", status=0).stdout
+        (said,) = re.findall(r"1152 KiB: room for at least (\d+) keys of 32 bytes\n", page)
+        done = subprocess.run(
+            ["/usr/bin/python3", "-c", MAKE_KEYS, module_path(), said],
+            env=self.env, preexec_fn=confine, capture_output=True, text=True, check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_a_configuration_that_is_wrong(self):
         self.write("config.toml", b"[memory]\nprotecton = 1\n")

@@ -41,6 +41,11 @@ def refuse_secret_memory(error):
 def no_locked_memory():
     """In a child before exec: an ordinary user who may lock nothing."""
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+    become_nobody()
+
+
+def become_nobody():
+    """In a child before exec: from root to an ordinary user."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)
