@@ -50,6 +50,9 @@ Facts Gather(const Common& common) {
 
 ExitCode Judge(const Facts& facts) {
   if (!facts.memory.works && !facts.locked_memory_will_do()) return kNoSecretMemory;
+  if (!facts.lock.unlimited() && KeysWithin(*facts.lock.limit, facts.page_each()) == 0) {
+    return kNoSecretMemory;
+  }
   if (!facts.module.works || !facts.config || !facts.tokens_problem.empty()) return kFailed;
   for (const TokenFacts& token : facts.tokens) {
     if (!token.problem.empty() || token.damaged != 0) return kFailed;

@@ -163,6 +163,18 @@ p11-kit
         )
         self.assertIn("  ! memory lock         0 KiB: room for next to no keys of 32 bytes\n", page)
 
+    def test_a_memory_lock_that_is_too_small_for_keys(self):
+        os.chmod(self.dir, 0o755)
+
+        def confine():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+            become_nobody()
+
+        page = self.run_confined(confine, "status", status=5).stdout
+        self.assertIn("  + memfd_secret        works: ", page)
+        self.assertIn("  ! memory lock         64 KiB: room for next to no keys of 32 bytes\n", page)
+        self.assertIn("-> Raise it to 8 MiB or more: ulimit -l, LimitMEMLOCK=8M", page)
+
     def test_the_memory_lock_holds_as_many_keys_as_it_says(self):
         if not readable_to_all(tool_path()) or not readable_to_all(module_path()):
             self.skipTest("the build tree is closed to ordinary users")
