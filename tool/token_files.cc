@@ -102,13 +102,19 @@ TokenFacts LookAt(const std::string& path) {
   facts.iterations = record->user.iterations;
   facts.damaged = all->damaged.size();
   for (const ObjectRow& row : all->rows) {
-    const auto kind = static_cast<RowKind>(row.kind);
-    if (kind == RowKind::kStoreSealed) {
-      ++facts.open_keys;
-    } else if (kind == RowKind::kPrivate && !row.secret.empty()) {
-      ++facts.keys;
-    } else {
-      ++facts.others;
+    // A row of a kind that is not among these is no object, but the token's own.
+    switch (static_cast<RowKind>(row.kind)) {
+      case RowKind::kPublic:
+        ++facts.others;
+        break;
+      case RowKind::kStoreSealed:
+        ++facts.open_keys;
+        break;
+      case RowKind::kPrivate:
+        ++(row.secret.empty() ? facts.others : facts.keys);
+        break;
+      default:
+        break;
     }
   }
   return facts;
