@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "pkcs11/object.h"
+#include "pkcs11/row_kind.h"
 #include "pkcs11/token_store.h"
 
 namespace secretmem {
@@ -16,19 +17,6 @@ struct SealingKeys {
   std::shared_ptr<const Vault> index;
 
   static CkResult<std::shared_ptr<const SealingKeys>> From(Vault base);
-};
-
-// RowKind is ObjectRow::kind.
-enum class RowKind : uint8_t {
-  // No secret, CKA_PRIVATE false: attributes in the clear, and their SHA-256 against damage.
-  kPublic = 0,
-  // A key with CKA_PRIVATE false: attributes in the clear, the secret sealed under the store's own
-  // key with the attributes bound to it.
-  kStoreSealed = 1,
-  // CKA_PRIVATE true: attributes and secret sealed under the token key, the one bound to the other.
-  kPrivate = 2,
-  // No object: the token's own time, see token_clock.h.
-  kClock = 3,
 };
 
 // RowKindOf returns how |object| is stored.

@@ -1,0 +1,43 @@
+// The commands. Each prints what it has to say and returns its exit code, or throws a ToolError.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tool/exit_codes.h"
+#include "tool/pin.h"
+
+namespace secretmem::tool {
+
+// Common is what every command takes.
+struct Common {
+  std::string module;  // the module's path
+  bool json = false;
+};
+
+ExitCode Status(const Common& common);
+ExitCode Doctor(const Common& common);
+
+ExitCode TokenList(const Common& common);
+
+struct TokenInitOptions {
+  std::string label;
+  PinSource so_pin;
+  PinSource user_pin;
+};
+ExitCode TokenInit(const Common& common, const TokenInitOptions& options);
+
+ExitCode TokenDelete(const Common& common, const std::string& name, bool yes);
+ExitCode TokenBackup(const Common& common, const std::string& name, const std::string& file);
+ExitCode TokenRestore(const Common& common, const std::string& file, bool replace);
+
+struct TokenImportOptions {
+  std::string from_module;
+  std::string from_token;
+  std::string token;
+  PinSource from_pin;
+  PinSource pin;
+};
+ExitCode TokenImport(const Common& common, const TokenImportOptions& options);
+
+}  // namespace secretmem::tool

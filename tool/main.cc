@@ -1,0 +1,118 @@
+// secretmem-pkcs11: what an administrator of the module needs beside a PKCS#11 client.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+
+#include "tool/commands.h"
+#include "tool/module.h"
+
+namespace secretmem::tool {
+
+namespace {
+
+constexpr char kFooter[] =
+    "Exit codes: 0 done, in order; 1 failed, or something is not in order; 2 wrong arguments;\n"
+    "3 no such token; 4 PIN refused; 5 no secret memory here.\n"
+    "PINs are asked for on the terminal, or read from files or descriptors; they are no arguments.";
+
+void AddPinOptions(CLI::App* command, const std::string& name, const std::string& whose,
+                   PinSource& source) {
+  auto* file =
+      command->add_option("--" + name + "-file", source.file, "a file with the " + whose + " PIN");
+  command
+      ->add_option("--" + name + "-fd", source.descriptor,
+                   "a descriptor with the " + whose + " PIN")
+      ->check(CLI::NonNegativeNumber)
+      ->excludes(file);
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app("secretmem-pkcs11: keys in memory that nobody else can read");
+  app.name("secretmem-pkcs11");
+  app.set_version_flag("--version", "secretmem-pkcs11 " SECRETMEM_VERSION);
+  app.require_subcommand(1);
+  app.footer(kFooter);
+  app.fallthrough();
+  Common common;
+  common.module = DefaultModule();
+  app.add_option("--module", common.module, "the module to use")
+      ->envname("SECRETMEM_PKCS11_MODULE")
+      ->capture_default_str();
+  app.add_flag("--json", common.json, "print JSON");
+
+  ExitCode code = kUsage;
+  app.add_subcommand("status", "what works here, and what is set up")->callback([&] {
+    code = Status(common);
+  });
+  app.add_subcommand("doctor", "look for what commonly goes wrong with each client")->callback([&] {
+    code = Doctor(common);
+  });
+
+  auto* token = app.add_subcommand("token", "tokens: list, init, delete, backup, restore");
+  token->require_subcommand(1);
+  token->fallthrough();
+  token->add_subcommand("list", "every token and how many keys it holds")->callback([&] {
+    code = TokenList(common);
+  });
+
+  TokenInitOptions init;
+  auto* init_command = token->add_subcommand("init", "make a token and set its PINs");
+  init_command->add_option("--label", init.label, "its name, at most 32 bytes")->required();
+  AddPinOptions(init_command, "so-pin", "security officer's", init.so_pin);
+  AddPinOptions(init_command, "pin", "user's", init.user_pin);
+  init_command->callback([&] { code = TokenInit(common, init); });
+
+  std::string name;
+  std::string file;
+  bool yes = false;
+  auto* remove = token->add_subcommand("delete", "remove a token and all its keys for good");
+  remove->add_option("token", name, "its label or serial number")->required();
+  remove->add_flag("--yes", yes, "do not ask");
+  remove->callback([&] { code = TokenDelete(common, name, yes); });
+
+  auto* backup = token->add_subcommand("backup", "copy a token, in use or not, to a file");
+  backup->add_option("token", name, "its label or serial number")->required();
+  backup->add_option("file", file, "the backup, which must not exist yet")->required();
+  backup->callback([&] { code = TokenBackup(common, name, file); });
+
+  bool replace = false;
+  auto* restore = token->add_subcommand("restore", "put a backup back, if all of it verifies");
+  restore->add_option("file", file, "the backup")->required();
+  restore->add_flag("--replace", replace, "in the place of the token that is there");
+  restore->callback([&] { code = TokenRestore(common, file, replace); });
+
+  TokenImportOptions import;
+  auto* import_command =
+      token->add_subcommand("import", "bring objects over from another module's token");
+  import_command->add_option("token", import.token, "the token they come to")->required();
+  import_command->add_option("--from-module", import.from_module, "the other module")->required();
+  import_command->add_option("--from-token", import.from_token, "its token")->required();
+  AddPinOptions(import_command, "from-pin", "other token's user", import.from_pin);
+  AddPinOptions(import_command, "pin", "user's", import.pin);
+  import_command->callback([&] { code = TokenImport(common, import); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  return code;
+}
+
+}  // namespace
+
+}  // namespace secretmem::tool
+
+int main(int argc, char** argv) {
+  using namespace secretmem::tool;
+  try {
+    return Run(argc, argv);
+  } catch (const ToolError& error) {
+    std::fprintf(stderr, "secretmem-pkcs11: %s\n", error.what());
+    if (!error.remedy().empty()) std::fprintf(stderr, "  -> %s\n", error.remedy().c_str());
+    return error.code();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "secretmem-pkcs11: %s\n", error.what());
+    return kFailed;
+  }
+}
