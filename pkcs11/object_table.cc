@@ -25,17 +25,22 @@ CK_OBJECT_HANDLE ObjectTable::AddLocked(ObjectPtr object) {
     }
   }
   const CK_OBJECT_HANDLE handle = g_next_handle++;
-  if (object->row != 0) {
-    rows_.emplace(object->row, handle);
-  } else {
-    of_sessions_.emplace(object->session, handle);
+  const auto added = objects_.emplace_hint(objects_.end(), handle, std::move(object));
+  try {
+    if (added->second->row != 0) {
+      rows_.emplace(added->second->row, handle);
+    } else {
+      of_sessions_.emplace(added->second->session, handle);
+    }
+  } catch (...) {
+    objects_.erase(added);
+    throw;
   }
-  objects_.emplace_hint(objects_.end(), handle, std::move(object));
   return handle;
 }
 
-ObjectPtr ObjectTable::TakeOut(Objects::iterator at) {
-  ObjectPtr object = std::move(at->second);
+ObjectTable::Objects::node_type ObjectTable::TakeOut(Objects::iterator at) {
+  const ObjectPtr& object = at->second;
   // Session objects are in no snapshot: taking them out must not make loading start again.
   if (object->row != 0) {
     rows_.erase(object->row);
@@ -43,8 +48,7 @@ ObjectPtr ObjectTable::TakeOut(Objects::iterator at) {
   } else {
     of_sessions_.erase({object->session, at->first});
   }
-  objects_.erase(at);
-  return object;
+  return objects_.extract(at);
 }
 
 CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
@@ -64,16 +68,16 @@ ObjectPtr ObjectTable::Remove(CK_OBJECT_HANDLE handle) {
   const std::unique_lock lock(mutex_);
   const auto found = objects_.find(handle);
   if (found == objects_.end()) return nullptr;
-  return TakeOut(found);
+  return std::move(TakeOut(found).mapped());
 }
 
 void ObjectTable::RemoveSession(CK_SESSION_HANDLE session) {
-  std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
+  Objects dropped;  // destroyed after the lock is gone
   const std::unique_lock lock(mutex_);
   for (;;) {
     const auto its = of_sessions_.lower_bound({session, 0});
     if (its == of_sessions_.end() || its->first != session) return;
-    dropped.push_back(TakeOut(objects_.find(its->second)));
+    dropped.insert(TakeOut(objects_.find(its->second)));
   }
 }
 
@@ -90,13 +94,13 @@ ObjectTable::State ObjectTable::state() const {
 bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
                         const std::vector<ObjectPtr>& changed,
                         const std::vector<int64_t>& deleted) {
-  std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
+  Objects dropped;  // destroyed after the lock is gone
   const std::unique_lock lock(mutex_);
   if (state_ != since) return false;
   const auto drop = [&](int64_t row) {
     const auto known = rows_.find(row);
     if (known == rows_.end()) return;
-    dropped.push_back(TakeOut(objects_.find(known->second)));
+    dropped.insert(TakeOut(objects_.find(known->second)));
   };
   for (const int64_t row : deleted) drop(row);
   if (complete) {

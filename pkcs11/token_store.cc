@@ -161,7 +161,9 @@ class TokenStore::Impl {
         Gone();
       }
       connection_->StartClock(milliseconds(kStoreBusyMs));
-      return *connection_;
+      if (connection_->RollBack()) return *connection_;
+      // A transaction that cannot be ended but with its connection.
+      Disconnect();
     }
     auto fresh = std::make_unique<Connection>(path_, Connection::Mode::kExisting);
     try {
