@@ -20,7 +20,7 @@ Template& Template::With(CK_ATTRIBUTE_TYPE type, Bytes value) {
 }
 
 CK_ATTRIBUTE* Template::data() {
-  attributes_.clear();
+  attributes_.clear();  // which keeps its room: a second call does not allocate
   for (auto& [type, value] : values_) {
     attributes_.push_back({type, value.empty() ? nullptr : value.data(), value.size()});
   }

@@ -89,7 +89,7 @@ void Caller::Manage() {
       break;
     case 4:
       // A wrong one is counted, and ten lock: what logs in does so with the right one.
-      C_Login(session, input_.Below(4), pin.data(), 8);
+      C_Login(session, CKU_USER, pin.data(), std::min<size_t>(pin.size(), 8));
       break;
     case 5:
       if (input_.Below(8) == 0) C_Logout(session);
