@@ -155,7 +155,8 @@ class TokenStore::Impl {
       if (owner_ != getpid()) {
         Throw(Kind::kIo, path_ + ": a connection crossed a fork");
       }
-      if (!StillThere()) {
+      // A permission that is lost may come back; only a file that is not there is gone for good.
+      if (!IsThere()) {
         connection_->LeaveAsIs();
         Disconnect();
         Gone();
@@ -207,9 +208,19 @@ class TokenStore::Impl {
     Throw(Kind::kNotFound, path_ + ": removed or replaced");
   }
 
-  bool StillThere() const {
+  // IsThere throws where it cannot be told.
+  bool IsThere() const {
     try {
       return store::Identify(path_) == identity_;
+    } catch (const StoreError& error) {
+      if (error.kind == Kind::kPermission || error.kind == Kind::kIo) throw;
+      return false;
+    }
+  }
+
+  bool StillThere() const {
+    try {
+      return IsThere();
     } catch (const StoreError&) {
       return false;
     }
