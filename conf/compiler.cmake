@@ -3,6 +3,8 @@
 set(SECRETMEM_SANITIZE "" CACHE STRING
   "Sanitizers for everything that is built: address,undefined or thread")
 
+option(SECRETMEM_FUZZ "Build the fuzzers, and nothing else of the tests; for clang" OFF)
+
 # secretmem_options: what every target of ours compiles with; third-party code does not.
 add_library(secretmem_options INTERFACE)
 target_include_directories(secretmem_options INTERFACE ${PROJECT_SOURCE_DIR})
@@ -23,6 +25,10 @@ if(SECRETMEM_SANITIZE)
   target_compile_options(secretmem_options INTERFACE
     $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>)
   add_link_options(-fsanitize=${SECRETMEM_SANITIZE})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND SECRETMEM_SANITIZE MATCHES "address")
+    # GCC's name for what clang says by __has_feature: the secret stacks announce themselves by it.
+    add_compile_definitions(__SANITIZE_ADDRESS__=1)
+  endif()
   if(SECRETMEM_SANITIZE MATCHES "undefined")
     target_compile_options(secretmem_options INTERFACE
       $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=undefined;-fno-sanitize-recover=undefined>)
@@ -31,5 +37,9 @@ else()
   target_compile_options(secretmem_hardening INTERFACE
     $<$<COMPILE_LANGUAGE:C,CXX>:-fstack-protector-strong>
     $<$<AND:$<CONFIG:RelWithDebInfo,Release>,$<COMPILE_LANGUAGE:C,CXX>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=2>)
+endif()
+if(SECRETMEM_FUZZ)
+  # BoringSSL too: what its parsers do with an input is what leads the fuzzer on.
+  add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=fuzzer-no-link>)
 endif()
 target_link_libraries(secretmem_options INTERFACE secretmem_hardening)

@@ -7,10 +7,14 @@
 #include "pkcs11/log.h"
 #include "vault/canary.h"
 #include "vault/error.h"
+#include "vault/secret_heap.h"
 
 namespace secretmem {
 
-CallGuard::CallGuard() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old_state_); }
+CallGuard::CallGuard() {
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old_state_);
+  TakeRefusal();
+}
 
 CallGuard::~CallGuard() noexcept(false) {
   int ignored;
@@ -18,6 +22,7 @@ CallGuard::~CallGuard() noexcept(false) {
 }
 
 CK_RV Answer(const char* function, CK_RV code) {
+  if (code == CKR_FUNCTION_FAILED && TakeRefusal()) code = CKR_DEVICE_MEMORY;
   if (code == CKR_DEVICE_MEMORY) {
     LogError(
         "%s: no secret memory or no disk space is left: raise RLIMIT_MEMLOCK (ulimit -l, "

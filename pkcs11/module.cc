@@ -124,23 +124,27 @@ CkResult<std::vector<CK_SLOT_ID>> Module::Slots(bool refresh) {
   return ids;
 }
 
-Slot* Module::FindSlotLocked(CK_SLOT_ID id) {
-  if (!scanned_ && !ScanLocked()) return nullptr;
+CkResult<Slot*> Module::FindSlotLocked(CK_SLOT_ID id) {
+  if (!scanned_) {
+    if (auto scanned = ScanLocked(); !scanned) return Refuse(scanned.error());
+  }
   const auto found = std::ranges::find(slots_, id, &Slot::id);
-  return found == slots_.end() ? nullptr : &*found;
+  if (found == slots_.end()) return Refuse(CKR_SLOT_ID_INVALID);
+  return &*found;
 }
 
 CkResult<bool> Module::HasToken(CK_SLOT_ID id) {
   const std::lock_guard lock(slots_mutex_);
-  const Slot* slot = FindSlotLocked(id);
-  if (slot == nullptr) return Refuse(CKR_SLOT_ID_INVALID);
-  return !slot->path.empty();
+  const auto slot = FindSlotLocked(id);
+  if (!slot) return Refuse(slot.error());
+  return !(*slot)->path.empty();
 }
 
 CkResult<std::shared_ptr<Token>> Module::TokenAt(CK_SLOT_ID id, bool may_be_missing) {
   const std::lock_guard lock(slots_mutex_);
-  Slot* slot = FindSlotLocked(id);
-  if (slot == nullptr) return Refuse(CKR_SLOT_ID_INVALID);
+  const auto found = FindSlotLocked(id);
+  if (!found) return Refuse(found.error());
+  Slot* slot = *found;
   if (slot->path.empty()) {
     if (may_be_missing) return nullptr;
     return Refuse(CKR_TOKEN_NOT_RECOGNIZED);
@@ -161,7 +165,8 @@ CkStatus Module::InitToken(CK_SLOT_ID id, Pin so_pin, const std::array<uint8_t, 
   auto created = Token::Create(config_, id, so_pin, label);
   if (!created) return Refuse(created.error());
   const std::lock_guard lock(slots_mutex_);
-  Slot* slot = FindSlotLocked(id);
+  const auto found = FindSlotLocked(id);
+  Slot* slot = found.value_or(nullptr);
   // A scan on another thread has seen the new file already.
   if (slot != nullptr && slot->path == (*created)->path()) return {};
   // The other of two threads that were told to make a token in the same slot was faster; this one's
@@ -176,8 +181,8 @@ CkStatus Module::InitToken(CK_SLOT_ID id, Pin so_pin, const std::array<uint8_t, 
 
 void Module::Drop(CK_SLOT_ID id, const std::shared_ptr<Token>& token) {
   const std::lock_guard lock(slots_mutex_);
-  Slot* slot = FindSlotLocked(id);
-  if (slot != nullptr && slot->token == token) slot->token = nullptr;
+  const auto slot = FindSlotLocked(id);
+  if (slot && (*slot)->token == token) (*slot)->token = nullptr;
 }
 
 CkResult<CK_SESSION_HANDLE> Module::OpenSession(CK_SLOT_ID slot, CK_FLAGS flags) {
@@ -197,8 +202,13 @@ CkResult<CK_SESSION_HANDLE> Module::OpenSession(CK_SLOT_ID slot, CK_FLAGS flags)
   if (auto opened = (*token)->SessionOpened(session->read_write()); !opened) {
     return Refuse(opened.error());
   }
-  const std::unique_lock lock(sessions_mutex_);
-  sessions_.emplace_hint(sessions_.end(), handle, std::move(session));
+  try {
+    const std::unique_lock lock(sessions_mutex_);
+    sessions_.emplace_hint(sessions_.end(), handle, session);
+  } catch (...) {
+    session->Close();
+    throw;
+  }
   return handle;
 }
 
@@ -217,19 +227,16 @@ CkStatus Module::CloseSession(CK_SESSION_HANDLE handle) {
 
 CkStatus Module::CloseAllSessions(CK_SLOT_ID slot) {
   if (auto known = HasToken(slot); !known) return Refuse(known.error());
-  std::vector<std::shared_ptr<Session>> closing;
+  // Moved over without allocating: none may be left behind.
+  std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> closing;
   {
     const std::unique_lock lock(sessions_mutex_);
     for (auto it = sessions_.begin(); it != sessions_.end();) {
-      if (it->second->slot == slot) {
-        closing.push_back(std::move(it->second));
-        it = sessions_.erase(it);
-      } else {
-        ++it;
-      }
+      const auto at = it++;
+      if (at->second->slot == slot) closing.insert(sessions_.extract(at));
     }
   }
-  for (const auto& session : closing) session->Close();
+  for (const auto& [handle, session] : closing) session->Close();
   return {};
 }
 
@@ -241,7 +248,7 @@ CkResult<std::shared_ptr<Session>> Module::FindSession(CK_SESSION_HANDLE handle)
 }
 
 CkStatus Module::LogOut(const std::shared_ptr<Token>& token) {
-  if (auto done = token->LogOut(); !done) return done;
+  // First, because it may fail. What begins meanwhile is refused by the count of logouts.
   std::vector<std::shared_ptr<Session>> sessions;
   {
     const std::shared_lock lock(sessions_mutex_);
@@ -249,6 +256,7 @@ CkStatus Module::LogOut(const std::shared_ptr<Token>& token) {
       if (session->token == token) sessions.push_back(session);
     }
   }
+  if (auto done = token->LogOut(); !done) return done;
   for (const auto& session : sessions) session->EndPrivateOperations();
   return {};
 }

@@ -154,7 +154,7 @@ class Module {
   void Reap() noexcept;
   std::vector<std::shared_ptr<Token>> Tokens();
   CkStatus ScanLocked();
-  Slot* FindSlotLocked(CK_SLOT_ID id);
+  CkResult<Slot*> FindSlotLocked(CK_SLOT_ID id);
   // Drop makes the next TokenAt open the slot's token anew, if it still is |token|.
   void Drop(CK_SLOT_ID id, const std::shared_ptr<Token>& token);
 

@@ -1,5 +1,6 @@
 #include "pkcs11/object_table.h"
 
+#include <algorithm>
 #include <atomic>
 #include <unordered_set>
 
@@ -30,13 +31,19 @@ CK_OBJECT_HANDLE ObjectTable::AddLocked(ObjectPtr object) {
     }
   }
   const CK_OBJECT_HANDLE handle = g_next_handle++;
-  if (object->row != 0) {
-    rows_.emplace(object->row, handle);
-  } else {
-    of_sessions_.emplace(object->session, handle);
+  const auto added = objects_.emplace_hint(objects_.end(), handle, std::move(object));
+  try {
+    NoteDeadline(*added->second, handle);
+    if (added->second->row != 0) {
+      rows_.emplace(added->second->row, handle);
+    } else {
+      of_sessions_.emplace(added->second->session, handle);
+    }
+  } catch (...) {
+    deadlines_.erase({added->second->deadline, handle});
+    objects_.erase(added);
+    throw;
   }
-  NoteDeadline(*object, handle);
-  objects_.emplace_hint(objects_.end(), handle, std::move(object));
   return handle;
 }
 
@@ -46,8 +53,8 @@ void ObjectTable::NoteDeadline(const Object& object, CK_OBJECT_HANDLE handle) {
   alarm_->Lower(object.deadline);
 }
 
-ObjectPtr ObjectTable::TakeOut(Objects::iterator at) {
-  ObjectPtr object = std::move(at->second);
+ObjectTable::Objects::node_type ObjectTable::TakeOut(Objects::iterator at) {
+  const ObjectPtr& object = at->second;
   // Session objects are in no snapshot: taking them out must not make loading start again.
   if (object->row != 0) {
     rows_.erase(object->row);
@@ -56,8 +63,7 @@ ObjectPtr ObjectTable::TakeOut(Objects::iterator at) {
     of_sessions_.erase({object->session, at->first});
   }
   if (object->deadline != kNoDeadline) deadlines_.erase({object->deadline, at->first});
-  objects_.erase(at);
-  return object;
+  return objects_.extract(at);
 }
 
 CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
@@ -77,16 +83,16 @@ ObjectPtr ObjectTable::Remove(CK_OBJECT_HANDLE handle) {
   const std::unique_lock lock(mutex_);
   const auto found = objects_.find(handle);
   if (found == objects_.end()) return nullptr;
-  return TakeOut(found);
+  return std::move(TakeOut(found).mapped());
 }
 
 void ObjectTable::RemoveSession(CK_SESSION_HANDLE session) {
-  std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
+  Objects dropped;  // destroyed after the lock is gone
   const std::unique_lock lock(mutex_);
   for (;;) {
     const auto its = of_sessions_.lower_bound({session, 0});
     if (its == of_sessions_.end() || its->first != session) return;
-    dropped.push_back(TakeOut(objects_.find(its->second)));
+    dropped.insert(TakeOut(objects_.find(its->second)));
   }
 }
 
@@ -98,10 +104,12 @@ std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::All() const {
 std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::TakeExpired(int64_t now,
                                                                              size_t most) {
   std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> expired;
+  expired.reserve(std::min(most, size_t{64}));
   const std::unique_lock lock(mutex_);
-  while (expired.size() < most && !deadlines_.empty() && deadlines_.begin()->first <= now) {
+  while (expired.size() < expired.capacity() && !deadlines_.empty() &&
+         deadlines_.begin()->first <= now) {
     const CK_OBJECT_HANDLE handle = deadlines_.begin()->second;
-    expired.emplace_back(handle, TakeOut(objects_.find(handle)));
+    expired.emplace_back(handle, std::move(TakeOut(objects_.find(handle)).mapped()));
   }
   return expired;
 }
@@ -119,13 +127,13 @@ ObjectTable::State ObjectTable::state() const {
 bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
                         const std::vector<ObjectPtr>& changed,
                         const std::vector<int64_t>& deleted) {
-  std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
+  Objects dropped;  // destroyed after the lock is gone
   const std::unique_lock lock(mutex_);
   if (state_ != since) return false;
   const auto drop = [&](int64_t row) {
     const auto known = rows_.find(row);
     if (known == rows_.end()) return;
-    dropped.push_back(TakeOut(objects_.find(known->second)));
+    dropped.insert(TakeOut(objects_.find(known->second)));
   };
   for (const int64_t row : deleted) drop(row);
   if (complete) {

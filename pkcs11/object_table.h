@@ -13,6 +13,8 @@ namespace secretmem {
 // ObjectTable gives the objects of one token their handles. Handles are unique in the process and
 // never used twice, so one that outlived its object is only ever invalid.
 class ObjectTable {
+  using Objects = std::map<CK_OBJECT_HANDLE, ObjectPtr>;
+
  public:
   // Find returns the object of |handle|, or null.
   ObjectPtr Find(CK_OBJECT_HANDLE handle) const;
@@ -27,17 +29,17 @@ class ObjectTable {
   // Remove takes |handle| out and returns what it stood for, or null.
   ObjectPtr Remove(CK_OBJECT_HANDLE handle);
 
-  // RemoveIf takes out what |drop(object)| is true for.
+  // RemoveIf takes out what |drop(object)| is true for. Like RemoveSession it cannot fail.
   template <class Drop>
   void RemoveIf(Drop&& drop) {
-    std::vector<ObjectPtr> dropped;  // destroyed, vaults and all, after the lock is gone
+    Objects dropped;  // destroyed, vaults and all, after the lock is gone
     const std::unique_lock lock(mutex_);
     for (auto it = objects_.begin(); it != objects_.end();) {
       if (!drop(*it->second)) {
         ++it;
         continue;
       }
-      dropped.push_back(TakeOut(it++));
+      dropped.insert(TakeOut(it++));
     }
   }
 
@@ -88,11 +90,10 @@ class ObjectTable {
   void Restart();
 
  private:
-  using Objects = std::map<CK_OBJECT_HANDLE, ObjectPtr>;
-
   CK_OBJECT_HANDLE AddLocked(ObjectPtr object);
-  ObjectPtr TakeOut(Objects::iterator at);
   void NoteDeadline(const Object& object, CK_OBJECT_HANDLE handle);
+  // TakeOut allocates nothing: what must go goes.
+  Objects::node_type TakeOut(Objects::iterator at);
 
   mutable std::shared_mutex mutex_;
   Objects objects_;

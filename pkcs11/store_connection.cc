@@ -291,6 +291,15 @@ bool Connection::Truncate() {
          SQLITE_OK;
 }
 
+bool Connection::RollBack() noexcept {
+  sqlite3_stmt* statement = statements_[static_cast<size_t>(Query::kRollback)];
+  if (statement != nullptr && sqlite3_get_autocommit(db_) == 0) {
+    sqlite3_step(statement);
+    sqlite3_reset(statement);
+  }
+  return sqlite3_get_autocommit(db_) != 0;
+}
+
 bool Connection::read_only() const { return sqlite3_db_readonly(db_, "main") == 1; }
 
 ScratchStatement::ScratchStatement(Connection& connection, const char* sql) {
@@ -310,12 +319,13 @@ Transaction::Transaction(Connection& connection, Kind kind) : connection_(connec
   if (kind == Kind::kWrite && connection.read_only()) {
     Throw(StoreError::Kind::kReadOnly, "the token file is read-only");
   }
+  // To be at hand when there is no memory to prepare it: an open transaction stops everybody else.
+  connection.Get(Query::kRollback);
   connection.Get(kind == Kind::kWrite ? Query::kBeginImmediate : Query::kBegin).Run();
 }
 
 Transaction::~Transaction() {
-  if (!open_ || sqlite3_get_autocommit(connection_.db()) != 0) return;
-  sqlite3_exec(connection_.db(), "ROLLBACK", nullptr, nullptr, nullptr);
+  if (open_) connection_.RollBack();
 }
 
 void Transaction::Commit() {

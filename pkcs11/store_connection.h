@@ -23,6 +23,7 @@ enum class Query : uint8_t {
   kBegin,
   kBeginImmediate,
   kCommit,
+  kRollback,
   kDataVersion,
   kGetState,
   kSetState,
@@ -128,6 +129,9 @@ class Connection {
   // Truncate checkpoints everything into the file and empties the write-ahead log. Returns whether
   // it could; readers in other processes can be in the way.
   bool Truncate();
+
+  // RollBack ends a transaction that was begun, without allocating. Returns whether none is left.
+  bool RollBack() noexcept;
 
   bool read_only() const;
   const FileIdentity& identity() const { return identity_; }

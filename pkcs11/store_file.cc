@@ -148,6 +148,8 @@ std::string CanonicalPath(const std::string& path) {
   return result + name;
 }
 
+constexpr size_t kBesideBytes = sizeof("-journal");
+
 TemporaryFile::TemporaryFile(const std::string& path) : path_(path) {
   static constinit std::atomic<unsigned> counter{0};
   const std::string directory = DirectoryOf(path);
@@ -157,6 +159,8 @@ TemporaryFile::TemporaryFile(const std::string& path) : path_(path) {
     clock_gettime(CLOCK_REALTIME, &now);
     name_ = directory + "/" + std::string(kTemporaryPrefix) + std::to_string(getpid()) + "-" +
             std::to_string(now.tv_nsec) + "-" + std::to_string(counter.fetch_add(1));
+    // The destructor adds suffixes, and must not fail.
+    name_.reserve(name_.size() + kBesideBytes);
     const Descriptor file(
         open(name_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (file.get() < 0) {
@@ -173,7 +177,12 @@ TemporaryFile::TemporaryFile(const std::string& path) : path_(path) {
 
 TemporaryFile::~TemporaryFile() {
   if (!published_) unlink(name_.c_str());
-  for (const char* beside : {"-journal", "-wal", "-shm"}) unlink((name_ + beside).c_str());
+  const size_t size = name_.size();
+  for (const char* beside : {"-journal", "-wal", "-shm"}) {
+    name_ += beside;
+    unlink(name_.c_str());
+    name_.resize(size);
+  }
 }
 
 void TemporaryFile::Publish() {

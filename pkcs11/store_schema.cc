@@ -74,6 +74,8 @@ const char* QueryText(Query query) {
       return "BEGIN IMMEDIATE";
     case Query::kCommit:
       return "COMMIT";
+    case Query::kRollback:
+      return "ROLLBACK";
     case Query::kDataVersion:
       return "PRAGMA data_version";
     case Query::kGetState:

@@ -158,13 +158,16 @@ class TokenStore::Impl {
       if (owner_ != getpid()) {
         Throw(Kind::kIo, path_ + ": a connection crossed a fork");
       }
-      if (!StillThere()) {
+      // A permission that is lost may come back; only a file that is not there is gone for good.
+      if (!IsThere()) {
         connection_->LeaveAsIs();
         Disconnect();
         Gone();
       }
       connection_->StartClock(milliseconds(kStoreBusyMs));
-      return *connection_;
+      if (connection_->RollBack()) return *connection_;
+      // A transaction that cannot be ended but with its connection.
+      Disconnect();
     }
     auto fresh = std::make_unique<Connection>(path_, Connection::Mode::kExisting);
     try {
@@ -220,9 +223,19 @@ class TokenStore::Impl {
     Throw(Kind::kNotFound, path_ + ": removed or replaced");
   }
 
-  bool StillThere() const {
+  // IsThere throws where it cannot be told.
+  bool IsThere() const {
     try {
       return store::Identify(path_) == identity_;
+    } catch (const StoreError& error) {
+      if (error.kind == Kind::kPermission || error.kind == Kind::kIo) throw;
+      return false;
+    }
+  }
+
+  bool StillThere() const {
+    try {
+      return IsThere();
     } catch (const StoreError&) {
       return false;
     }

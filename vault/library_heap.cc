@@ -32,6 +32,7 @@ const MakeHeaps g_make_heaps;
 enum class Target : uint8_t { kWorkHeap, kProcess, kThread };
 thread_local Target t_target = Target::kWorkHeap;
 thread_local uint32_t t_owner = 0;
+thread_local bool t_refused = false;
 std::atomic<uint32_t> g_next_owner{1};
 
 std::byte* g_copy = nullptr;  // between prepare and parent or child
@@ -125,6 +126,8 @@ void InstallHeapForkHooks() { AddForkHooks({Prepare, Parent, Child}); }
 
 bool LibraryHeapLost() { return g_lost; }
 
+bool TakeRefusal() { return std::exchange(t_refused, false); }
+
 }  // namespace secretmem
 
 // The signatures are BoringSSL's; it calls them for every allocation it makes.
@@ -138,7 +141,9 @@ void* OPENSSL_memory_alloc(size_t size) {
                      ? secretmem::WorkHeap().Allocate(size)
                      : secretmem::LibraryHeap().Allocate(
                            size, target == Target::kThread ? secretmem::ThisThread() : 0);
-  return pointer ? *pointer : nullptr;
+  if (pointer) return *pointer;
+  secretmem::t_refused = true;
+  return nullptr;
 }
 
 void OPENSSL_memory_free(void* pointer) {

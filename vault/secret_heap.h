@@ -178,4 +178,8 @@ void InstallHeapForkHooks();
 // LibraryHeapLost is true in a child that could not get its copy: BoringSSL is unusable there.
 bool LibraryHeapLost();
 
+// TakeRefusal returns whether BoringSSL was refused memory on this thread since the last call: its
+// functions then fail without saying why.
+bool TakeRefusal();
+
 }  // namespace secretmem

@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -43,6 +45,26 @@ void Touch(std::byte* at, size_t size) {
   }
 }
 
+// Resize is ftruncate(2), which beyond RLIMIT_FSIZE would end the process by SIGXFSZ.
+int Resize(int fd, size_t size) {
+  sigset_t limit;
+  sigset_t before;
+  sigset_t pending;
+  sigemptyset(&limit);
+  sigaddset(&limit, SIGXFSZ);
+  pthread_sigmask(SIG_BLOCK, &limit, &before);
+  sigpending(&pending);
+  const int result = ftruncate(fd, static_cast<off_t>(size));
+  const int error = errno;
+  if (result != 0 && error == EFBIG && sigismember(&pending, SIGXFSZ) == 0) {
+    const timespec none{};
+    sigtimedwait(&limit, nullptr, &none);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  return result;
+}
+
 VaultResult<std::byte*> MapMemfdSecret(std::byte* at, size_t size, int flags) {
   const int fd = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
   if (fd < 0) {
@@ -50,7 +72,7 @@ VaultResult<std::byte*> MapMemfdSecret(std::byte* at, size_t size, int flags) {
     if (errno == EPERM || errno == EACCES) return Failure(VaultErrc::kForbidden);
     return Failure(VaultErrc::kOutOfMemory);
   }
-  if (ftruncate(fd, static_cast<off_t>(size)) != 0) {
+  if (Resize(fd, size) != 0) {
     const auto failure = Failure(VaultErrc::kOutOfMemory);
     close(fd);
     return failure;

@@ -21,7 +21,7 @@
 #include "vault/stack_switch.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
+#include <sanitizer/asan_interface.h>
 #endif
 
 namespace secretmem {
@@ -232,7 +232,7 @@ void Arrive(void* fake_stack, const void** from_low, size_t* from_size) {
 }
 void Abandon(void* ordinary) {
   // The frames that are jumped over.
-  __builtin___asan_handle_no_return();
+  __asan_handle_no_return();
   secretmem_abandon_stack(ordinary);
 }
 #else

@@ -155,7 +155,7 @@ TEST(ParseConfigTest, WrongTypesAndWordsAreNamedWithTheirLine) {
 }
 
 TEST(ParseConfigTest, WhatIsNoTomlIsAnErrorWithItsLine) {
-  for (const char* text : {"\n[pin", "\npin = ", "\nx = 1\nx = 2", "\n= 1"}) {
+  for (const char* text : {"\n[pin", "\npin = ", "\nx = 1\nx = 2", "\n= 1", "\n[,"}) {
     const std::string reason = Reason(text);
     EXPECT_TRUE(reason.starts_with("f:2: ") || reason.starts_with("f:3: ")) << reason;
   }

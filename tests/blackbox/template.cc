@@ -1,0 +1,59 @@
+#include "tests/blackbox/template.h"
+
+#include <cstring>
+
+#include "tests/blackbox/module.h"
+
+namespace secretmem::blackbox {
+
+Bytes ToBytes(std::string_view text) { return Bytes(text.begin(), text.end()); }
+
+Bytes Encode(CK_ULONG value) {
+  Bytes bytes(sizeof(value));
+  memcpy(bytes.data(), &value, sizeof(value));
+  return bytes;
+}
+
+Template& Template::With(CK_ATTRIBUTE_TYPE type, Bytes value) {
+  values_[type] = std::move(value);
+  return *this;
+}
+
+CK_ATTRIBUTE* Template::data() {
+  attributes_.clear();  // which keeps its room: a second call does not allocate
+  for (auto& [type, value] : values_) {
+    attributes_.push_back({type, value.empty() ? nullptr : value.data(), value.size()});
+  }
+  return attributes_.data();
+}
+
+Attribute Read(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
+  CK_ATTRIBUTE attribute{type, nullptr, 0};
+  CK_RV rv = P11().C_GetAttributeValue(session, object, &attribute, 1);
+  if (rv != CKR_OK) return {rv, {}};
+  Bytes value(attribute.ulValueLen + 1);
+  attribute.pValue = value.data();
+  rv = P11().C_GetAttributeValue(session, object, &attribute, 1);
+  if (rv != CKR_OK) return {rv, {}};
+  value.resize(attribute.ulValueLen);
+  return {CKR_OK, std::move(value)};
+}
+
+Found Find(CK_SESSION_HANDLE session, Template wanted) {
+  Found found;
+  found.rv = P11().C_FindObjectsInit(session, wanted.data(), wanted.size());
+  if (found.rv != CKR_OK) return found;
+  CK_OBJECT_HANDLE batch[64];
+  for (CK_ULONG count = 1; count != 0;) {
+    found.rv = P11().C_FindObjects(session, batch, std::size(batch), &count);
+    if (found.rv != CKR_OK) break;
+    found.handles.insert(found.handles.end(), batch, batch + count);
+  }
+  const CK_RV rv = P11().C_FindObjectsFinal(session);
+  if (found.rv == CKR_OK) found.rv = rv;
+  return found;
+}
+
+Bytes X25519Params() { return {0x06, 0x03, 0x2b, 0x65, 0x6e}; }
+
+}  // namespace secretmem::blackbox
