@@ -36,10 +36,12 @@ void Reaper::Run() {
       if (due == kNoDeadline) break;
       const int64_t wait = std::min(due - BoottimeMs(), kLongestWaitMs);
       if (wait > 0) {
-        woken_.wait_for(lock, std::chrono::milliseconds(wait),
-                        [&] { return stopped_ || woken_to_work_; });
+        rearm_ = false;
+        const bool woken = woken_.wait_for(lock, std::chrono::milliseconds(wait),
+                                           [&] { return stopped_ || woken_to_work_ || rearm_; });
+        if (stopped_) break;
+        if (woken && !woken_to_work_) continue;
       }
-      if (stopped_) break;
     }
     woken_to_work_ = false;
     armed_for_ = kAwake;
@@ -67,7 +69,7 @@ void Reaper::Arm() {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;
   if (running_) {
-    woken_to_work_ = true;
+    rearm_ = true;
     woken_.notify_all();
     return;
   }

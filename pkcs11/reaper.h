@@ -55,6 +55,7 @@ class Reaper {
   std::condition_variable woken_;
   bool stopped_;
   bool woken_to_work_ = false;
+  bool rearm_ = false;  // the alarm is an earlier one
   bool running_ = false;
   bool joinable_ = false;
   bool warned_ = false;

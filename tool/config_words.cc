@@ -14,6 +14,8 @@ const char* WordOf(MemoryIsolation isolation) {
 
 const char* WordOf(MemoryAtRest at_rest) {
   switch (at_rest) {
+    case MemoryAtRest::kAuto:
+      return "auto";
     case MemoryAtRest::kNone:
       return "none";
     case MemoryAtRest::kPkey:
