@@ -77,8 +77,11 @@ void Module::CloseEverything() {
     const std::unique_lock lock(sessions_mutex_);
     closing.swap(sessions_);
   }
-  // While the user is still logged in.
-  for (const auto& token : Tokens()) token->Tidy();
+  // While the user is still logged in. Without memory it is done after a later login.
+  try {
+    for (const auto& token : Tokens()) token->Tidy();
+  } catch (const std::bad_alloc&) {
+  }
   for (const auto& [handle, session] : closing) session->Close();
 }
 

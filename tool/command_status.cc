@@ -173,11 +173,12 @@ void ShowConfiguration(Page& page, const Facts& facts) {
   page.Line(Mark::kNone, "file",
             facts.config->source.empty() ? "none, all defaults" : Printable(facts.config->source));
   page.Line(Mark::kNone, "tokens", Printable(facts.config->tokens_directory));
+  const char* at_rest = memory.at_rest == MemoryAtRest::kNone ? "nothing more than secret memory"
+                        : memory.at_rest == MemoryAtRest::kAuto
+                            ? "closed where protection keys do it"
+                            : "closed while unused";
   page.Line(Mark::kNone, "keys at rest",
-            memory.at_rest == MemoryAtRest::kNone
-                ? "nothing more than secret memory (memory.at_rest = \"none\")"
-                : std::string("closed while unused (memory.at_rest = \"") + WordOf(memory.at_rest) +
-                      "\")");
+            std::string(at_rest) + " (memory.at_rest = \"" + WordOf(memory.at_rest) + "\")");
   page.Line(Mark::kNone, "keys apart",
             memory.isolation == MemoryIsolation::kPage ? "a page each" : "side by side");
   if (!memory.dumpable) page.Line(Mark::kNone, "process", "undumpable");

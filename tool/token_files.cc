@@ -100,7 +100,7 @@ TokenFacts LookAt(const std::string& path) {
   facts.user_failures = record->user.failures;
   facts.so_failures = record->so.failures;
   facts.iterations = record->user.iterations;
-  facts.damaged = all->damaged.size();
+  facts.damaged = all->damaged.size() + all->missing;
   for (const ObjectRow& row : all->rows) {
     // A row of a kind that is not among these is no object, but the token's own.
     switch (static_cast<RowKind>(row.kind)) {

@@ -64,7 +64,7 @@ class Status(ToolTest):
                 "tokens_directory": self.tokens,
                 "protection": "require",
                 "isolation": "slot",
-                "at_rest": "none",
+                "at_rest": "auto",
                 "dumpable": True,
                 "mseal": False,
             },
@@ -98,7 +98,7 @@ Module
 Configuration
     file                {self.env["SECRETMEM_PKCS11_CONF"]}
     tokens              {self.tokens}
-    keys at rest        nothing more than secret memory (memory.at_rest = "none")
+    keys at rest        closed where protection keys do it (memory.at_rest = "auto")
     keys apart          side by side
 
 Tokens
