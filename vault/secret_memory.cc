@@ -48,11 +48,13 @@ void Touch(std::byte* at, size_t size) {
 // Resize is ftruncate(2), which beyond RLIMIT_FSIZE would end the process by SIGXFSZ.
 int Resize(int fd, size_t size) {
   sigset_t limit;
-  sigset_t before;
   sigset_t pending;
   sigemptyset(&limit);
   sigaddset(&limit, SIGXFSZ);
-  pthread_sigmask(SIG_BLOCK, &limit, &before);
+  // The kernel's own call: glibc's would leave glibc's signals unblocked, in a borrow too.
+  constexpr uint64_t kLimit = uint64_t{1} << (SIGXFSZ - 1);
+  uint64_t before = 0;
+  syscall(SYS_rt_sigprocmask, SIG_BLOCK, &kLimit, &before, sizeof(before));
   sigpending(&pending);
   const int result = ftruncate(fd, static_cast<off_t>(size));
   const int error = errno;
@@ -60,7 +62,7 @@ int Resize(int fd, size_t size) {
     const timespec none{};
     sigtimedwait(&limit, nullptr, &none);
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof(before));
   errno = error;
   return result;
 }

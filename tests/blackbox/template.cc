@@ -51,6 +51,10 @@ Found Find(CK_SESSION_HANDLE session, Template wanted) {
   }
   const CK_RV rv = P11().C_FindObjectsFinal(session);
   if (found.rv == CKR_OK) found.rv = rv;
+  if (wanted.values().contains(CKA_CLASS)) return found;
+  std::erase_if(found.handles, [&](CK_OBJECT_HANDLE handle) {
+    return Read(session, handle, CKA_CLASS).value == Encode(CKO_PROFILE);
+  });
   return found;
 }
 

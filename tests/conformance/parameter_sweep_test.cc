@@ -339,6 +339,8 @@ TEST_F(KeySweepTest, Types) {
     for (const auto& [kind, pair] : keys_) {
       for (const CK_OBJECT_HANDLE key : {pair.public_key, pair.private_key}) {
         if (key == KeyFor(row.kind, use)) continue;
+        // Some mechanisms of these curves are X25519's as well.
+        if (row.kind == KeyKind::kEc && kind == KeyKind::kMontgomery) continue;
         SCOPED_TRACE(testing::Message() << "kind " << static_cast<int>(kind) << " key " << key);
         // What derives from a generic secret does so from any secret key.
         const bool secret =

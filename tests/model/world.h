@@ -126,6 +126,9 @@ class World {
   void CompareObject(CK_SESSION_HANDLE session, int object);
   bool Matches(const Object& object, const blackbox::Template& wanted) const;
   // Takes the model object that |handle|, which is new, belongs to out of |among|.
+  // Profiles are the token's own objects that match.
+  std::vector<CK_OBJECT_HANDLE> Profiles(CK_SESSION_HANDLE session,
+                                         const blackbox::Template& wanted);
   void Meet(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle, std::vector<Hit>& among);
   void Forget(int object);
   void DropPrivate();

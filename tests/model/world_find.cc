@@ -17,6 +17,14 @@ bool World::Matches(const Object& object, const Template& wanted) const {
   });
 }
 
+std::vector<CK_OBJECT_HANDLE> World::Profiles(CK_SESSION_HANDLE session, const Template& wanted) {
+  Template also = wanted;
+  if (also.values().contains(CKA_CLASS)) return {};
+  auto found = blackbox::Find(session, also.With(CKA_CLASS, CKO_PROFILE));
+  Expect("C_FindObjects (profiles)", CKR_OK, found.rv);
+  return std::move(found.handles);
+}
+
 void World::Meet(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle, std::vector<Hit>& among) {
   const auto here = [&](const Hit& hit) {
     const auto object = objects_.find(hit.object);
@@ -57,11 +65,20 @@ void World::FindInit() {
     }
   }
   if (random_.OneIn(10)) wanted.With(CKA_LABEL, "label 3");
-  const CK_RV rv = P11().C_FindObjectsInit(session, wanted.data(), wanted.size());
   CK_RV want = SessionProblem(session);
   if (want == CKR_OK && sessions_.at(session).search) want = CKR_OPERATION_ACTIVE;
+  std::vector<CK_OBJECT_HANDLE> profiles;
+  if (want == CKR_OK) profiles = Profiles(session, wanted);
+  const CK_RV rv = P11().C_FindObjectsInit(session, wanted.data(), wanted.size());
   Expect("C_FindObjectsInit", want, rv);
   if (want != CKR_OK) return;
+  // The token's own objects are older than all others, and so come first.
+  for (const CK_OBJECT_HANDLE profile : profiles) {
+    CK_OBJECT_HANDLE found = 0;
+    CK_ULONG count = 0;
+    Expect("C_FindObjects (profile)", CKR_OK, P11().C_FindObjects(session, &found, 1, &count));
+    if (count != 1 || found != profile) Fail("a profile object was not found");
+  }
   std::vector<Hit> matching;
   for (const auto& [index, object] : objects_) {
     if (Matches(object, wanted)) matching.push_back({index, object.departures});

@@ -25,7 +25,9 @@ Uses UsesOf(const MechanismConfig& config) {
     EXPECT_EQ(offered.Find(row.type), &row);
     EXPECT_EQ((row.info.flags & CKF_ENCRYPT) != 0, row.encrypt != nullptr) << row.type;
     EXPECT_EQ((row.info.flags & CKF_DECRYPT) != 0, row.decrypt != nullptr) << row.type;
-    EXPECT_EQ((row.info.flags & CKF_WRAP) != 0, row.wrap != nullptr) << row.type;
+    EXPECT_EQ((row.info.flags & CKF_WRAP) != 0,
+              row.wrap != nullptr || row.read_resealing != nullptr)
+        << row.type;
     EXPECT_EQ((row.info.flags & CKF_UNWRAP) != 0, row.unwrap != nullptr) << row.type;
     EXPECT_EQ((row.info.flags & CKF_SIGN) != 0, row.sign != nullptr) << row.type;
     EXPECT_EQ((row.info.flags & CKF_VERIFY) != 0, row.verify != nullptr) << row.type;
