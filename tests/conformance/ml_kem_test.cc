@@ -243,7 +243,7 @@ TEST_F(MlKemTest, TokenKeys) {
   ASSERT_RV(CKR_OK, sent.rv);
   const Bytes shared = ReadBytes(session_, sent.key, CKA_VALUE);
   ASSERT_NO_FATAL_FAILURE(Reinitialise());
-  session_ = Open(CKF_RW_SESSION);
+  session_ = Open(kReadWrite);
   ASSERT_RV(CKR_OK, Login(session_, CKU_USER, UserPin()));
   const auto found = FindAll(session_, kept.With(CKA_CLASS, CK_ULONG{CKO_PRIVATE_KEY}));
   ASSERT_EQ(found.size(), 1U);
