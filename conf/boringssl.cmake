@@ -99,6 +99,13 @@ target_compile_options(boringssl_crypto PRIVATE
   $<$<COMPILE_LANGUAGE:C,CXX>:-O2;-fno-common;-fno-strict-aliasing;-w>
   $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions;-fno-rtti>)
 target_link_libraries(boringssl_crypto PRIVATE Threads::Threads secretmem_hardening)
+# ML-KEM is in upstream's tree since 2024 and not in Debian's: without it there is no such mechanism.
+if(EXISTS ${boringssl_include}/openssl/mlkem.h)
+  set(boringssl_has_ml_kem ON)
+  target_compile_definitions(boringssl_crypto PUBLIC SECRETMEM_ML_KEM)
+else()
+  set(boringssl_has_ml_kem OFF)
+endif()
 if(SECRETMEM_SANITIZE MATCHES "address")
   # GCC does not have the __has_feature by which BoringSSL notices.
   target_compile_definitions(boringssl_crypto PRIVATE OPENSSL_ASAN)

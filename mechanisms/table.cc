@@ -20,6 +20,7 @@
 #include "mechanisms/key_wrap.h"
 #include "mechanisms/mechanism.h"
 #include "mechanisms/message.h"
+#include "mechanisms/ml_kem.h"
 #include "mechanisms/montgomery.h"
 #include "mechanisms/password.h"
 #include "mechanisms/reseal.h"
@@ -299,6 +300,18 @@ constexpr Mechanism kRows[] = {
      .info = {255, 255, CKF_GENERATE_KEY_PAIR | kCurves},
      .generated_type = CKK_EC_MONTGOMERY,
      .generate_key_pair = GenerateMontgomery},
+#ifdef SECRETMEM_ML_KEM
+    // The sizes are those of public keys, in bytes.
+    {.type = CKM_ML_KEM_KEY_PAIR_GEN,
+     .info = {kMlKem768PublicBytes, kMlKem1024PublicBytes, CKF_GENERATE_KEY_PAIR},
+     .generated_type = CKK_ML_KEM,
+     .generate_key_pair = GenerateMlKem},
+    {.type = CKM_ML_KEM,
+     .info = {kMlKem768PublicBytes, kMlKem1024PublicBytes, CKF_ENCAPSULATE | CKF_DECAPSULATE},
+     .ciphertext_size = MlKemCiphertextSize,
+     .encapsulate = EncapsulateMlKem,
+     .decapsulate = DecapsulateMlKem},
+#endif
     {.type = CKM_SECRETMEM_HPKE,
      .info = {255, 255,
               CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP | CKF_ENCAPSULATE |
@@ -351,6 +364,15 @@ constexpr KeyFamily kFamilies[] = {
      .from_pkcs8 = RsaFromPkcs8,
      .public_key_info = RsaPublicKeyInfo,
      .find_secret = FindRsaComponent},
+#ifdef SECRETMEM_ML_KEM
+    {.key_type = CKK_ML_KEM,
+     .import_public = ImportMlKemPublic,
+     .import_private = ImportMlKemPrivate,
+     .to_pkcs8 = MlKemToPkcs8,
+     .from_pkcs8 = MlKemFromPkcs8,
+     .public_key_info = MlKemPublicKeyInfo,
+     .find_secret = FindMlKemSecret},
+#endif
 };
 
 // One for every secret key type: `secret_key.cc` tells them apart.

@@ -38,6 +38,9 @@ constexpr AttributeRule kRules[] = {
     {CKA_VALUE, kBytes, kDataClass | kCertificateClass, kAnyFamily, kCreate, kEmpty},
     {CKA_VALUE, kBytes, kPrivateKeyClass, kEcFamilies, kCreate | kRequired | kSecret, kAbsent},
     {CKA_VALUE, kBytes, kSecretKeyClass, kSymmetricFamily, kCreate | kRequired | kSecret, kAbsent},
+#ifdef SECRETMEM_ML_KEM
+    {CKA_VALUE, kBytes, kPublicKeyClass, kMlKemFamily, kCreate | kRequired, kAbsent},
+#endif
     {CKA_OBJECT_ID, kBytes, kDataClass, kAnyFamily, kCreate | kDerive, kEmpty},
 
     {CKA_CERTIFICATE_TYPE, kUlong, kCertificateClass, kAnyFamily, kCreate | kRequired, kAbsent},
@@ -108,10 +111,18 @@ constexpr AttributeRule kRules[] = {
     {CKA_ALWAYS_AUTHENTICATE, kBool, kPrivateKeyClass, kAnyFamily, kMake, kFalse},
     {CKA_WRAP_WITH_TRUSTED, kBool, kPrivateOrSecret, kAnyFamily, kAnyTime | kOnlyToTrue, kFalse},
     {CKA_PROFILE_ID, kUlong, kProfileClass, kAnyFamily, kReadOnly, kAbsent},
+#ifdef SECRETMEM_ML_KEM
+    {CKA_PARAMETER_SET, kUlong, kPublicKeyClass, kMlKemFamily,
+     kCreate | kRequired | kGenerate | kGenerateRequired, kAbsent},
+    {CKA_PARAMETER_SET, kUlong, kPrivateKeyClass, kMlKemFamily, kCreate | kRequired, kAbsent},
+#endif
     {CKA_ENCAPSULATE_TEMPLATE, kTemplate, kPublicKeyClass, kAnyFamily, kMake, kEmpty},
     {CKA_DECAPSULATE_TEMPLATE, kTemplate, kPrivateKeyClass, kAnyFamily, kMake, kEmpty},
     {CKA_ENCAPSULATE, kBool, kPublicKeyClass, kAnyFamily, kAnyTime, kUsage},
     {CKA_DECAPSULATE, kBool, kPrivateKeyClass, kAnyFamily, kAnyTime, kUsage},
+#ifdef SECRETMEM_ML_KEM
+    {CKA_SEED, kBytes, kPrivateKeyClass, kMlKemFamily, kCreate | kRequired | kSecret, kAbsent},
+#endif
     {CKA_WRAP_TEMPLATE, kTemplate, kPublicOrSecret, kAnyFamily, kMake, kEmpty},
     {CKA_UNWRAP_TEMPLATE, kTemplate, kPrivateOrSecret, kAnyFamily, kMake, kEmpty},
     {CKA_DERIVE_TEMPLATE, kTemplate, kPrivateOrSecret, kAnyFamily, kMake, kEmpty},
@@ -150,6 +161,9 @@ constexpr KeyTypeRule kKeyTypes[] = {
     {CKK_EC_EDWARDS, kEcClasses, kEdwardsFamily, kMacUsage},
     {CKK_EC, kEcClasses, kWeierstrassFamily, kMacUsage | kDerivePrivate},
     {CKK_RSA, kEcClasses, kRsaFamily, kMacUsage | kCipherUsage},
+#ifdef SECRETMEM_ML_KEM
+    {CKK_ML_KEM, kEcClasses, kMlKemFamily, 0},
+#endif
     {CKK_GENERIC_SECRET, kSecretKeyClass, kSymmetricFamily, kMacUsage},
     {CKK_AES, kSecretKeyClass, kSymmetricFamily, kCipherUsage | kMacUsage},
     {CKK_CHACHA20, kSecretKeyClass, kSymmetricFamily, kEncrypt | kDecrypt},

@@ -49,6 +49,7 @@ enum FamilyBit : uint8_t {
   kWeierstrassFamily = 4,
   kRsaFamily = 8,
   kSymmetricFamily = 16,
+  kMlKemFamily = 32,
   kAnyFamily = 0xff,  // also what objects that are not keys have
 };
 

@@ -11,6 +11,10 @@ inline constexpr CK_KEY_TYPE kKeyMontgomery = 0x41;
 inline constexpr CK_KEY_TYPE kKeyHkdf = 0x42;
 inline constexpr CK_KEY_TYPE kKeyChaCha20 = 0x33;
 
+inline constexpr CK_ATTRIBUTE_TYPE kParameterSet = 0x61d;
+inline constexpr CK_ATTRIBUTE_TYPE kSeed = 0x637;
+inline constexpr CK_ULONG kMlKem768 = 2;  // CKP_ML_KEM_768
+
 inline constexpr CK_ATTRIBUTE_TYPE kEncapsulate = 0x633;
 inline constexpr CK_ATTRIBUTE_TYPE kDecapsulate = 0x634;
 
@@ -33,6 +37,8 @@ inline constexpr CK_MECHANISM_TYPE kEcdhAesKeyWrap = 0x1053;
 inline constexpr CK_MECHANISM_TYPE kEcdhXAesKeyWrap = 0x4038;
 inline constexpr CK_MECHANISM_TYPE kEcdhCofAesKeyWrap = 0x4039;
 inline constexpr CK_MECHANISM_TYPE kCounterKdf = 0x3ac;
+inline constexpr CK_MECHANISM_TYPE kMlKemKeyPairGen = 0xf;
+inline constexpr CK_MECHANISM_TYPE kMlKem = 0x17;
 
 inline constexpr CK_MECHANISM_TYPE kHpke = 0xd34d0001;    // this project's own
 inline constexpr CK_MECHANISM_TYPE kReseal = 0xd34d0002;  // the same

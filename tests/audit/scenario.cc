@@ -128,6 +128,8 @@ std::string MechanismName(CK_MECHANISM_TYPE mechanism) {
       {ck::kEcdhAesKeyWrap, "ECDH_AES_KEY_WRAP"},
       {ck::kEcdhXAesKeyWrap, "ECDH_X_AES_KEY_WRAP"},
       {ck::kEcdhCofAesKeyWrap, "ECDH_COF_AES_KEY_WRAP"},
+      {ck::kMlKemKeyPairGen, "ML_KEM_KEY_PAIR_GEN"},
+      {ck::kMlKem, "ML_KEM"},
       {ck::kHpke, "SECRETMEM_HPKE"},
       {ck::kReseal, "SECRETMEM_RESEAL"},
   };

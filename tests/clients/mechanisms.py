@@ -5,6 +5,7 @@ a word for the others; which ones they know is read out of the programs themselv
 """
 
 import functools
+import os
 import shutil
 
 # C_GetMechanismInfo's flags in the order in which both programs print them: the name used here,
@@ -135,6 +136,13 @@ TABLE = [
     (0xD34D0002, "CKM_SECRETMEM_RESEAL", EC, f"wrap {POINTS}"),
     (0x4021, "CKM_CHACHA20_POLY1305", CHACHA, f"encrypt decrypt {MESSAGES}"),
 ]
+# In builds whose BoringSSL has ML-KEM, says run.py. The sizes are those of public keys in bytes.
+if os.environ.get("SECRETMEM_TEST_ML_KEM"):
+    ML_KEM_SIZES = (1184, 1568)
+    TABLE += [
+        (0x00F, "CKM_ML_KEM_KEY_PAIR_GEN", ML_KEM_SIZES, "generate_key_pair"),
+        (0x017, "CKM_ML_KEM", ML_KEM_SIZES, KEM),
+    ]
 
 
 def rows():

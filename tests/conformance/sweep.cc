@@ -64,8 +64,8 @@ void AddCurves(std::vector<SweepRow>& rows) {
                                        CKM_ECDSA_SHA256, CKM_ECDSA_SHA384, CKM_ECDSA_SHA512}) {
     rows.push_back({type, KeyKind::kEc});
   }
-  for (const CK_MECHANISM_TYPE type :
-       {CKM_EC_KEY_PAIR_GEN, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKM_EC_MONTGOMERY_KEY_PAIR_GEN}) {
+  for (const CK_MECHANISM_TYPE type : {CKM_EC_KEY_PAIR_GEN, CKM_EC_EDWARDS_KEY_PAIR_GEN,
+                                       CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKM_ML_KEM_KEY_PAIR_GEN}) {
     rows.push_back({type, KeyKind::kNone});
   }
   rows.push_back({CKM_EDDSA, KeyKind::kEdwards, {}, {0, sizeof(CK_EDDSA_PARAMS)}});
@@ -88,6 +88,7 @@ void AddCurves(std::vector<SweepRow>& rows) {
   hpke.ulInfoLen = hpke.ulAADLen = sizeof g_text;
   rows.push_back(With(CKM_SECRETMEM_HPKE, KeyKind::kMontgomery, hpke));
   rows.push_back({CKM_SECRETMEM_RESEAL, KeyKind::kApart});
+  rows.push_back({CKM_ML_KEM, KeyKind::kApart});
 }
 
 void AddCiphers(std::vector<SweepRow>& rows) {
@@ -175,6 +176,8 @@ Template GeneratesWith(CK_MECHANISM_TYPE type) {
       return Template().With(CKA_EC_PARAMS, FromHex("06032b6570"));
     case CKM_EC_MONTGOMERY_KEY_PAIR_GEN:
       return Template().With(CKA_EC_PARAMS, X25519Params());
+    case CKM_ML_KEM_KEY_PAIR_GEN:
+      return Template().With(CKA_PARAMETER_SET, CK_ULONG{CKP_ML_KEM_768});
     case CKM_CHACHA20_KEY_GEN:
       return {};
     default:
