@@ -82,6 +82,7 @@ int AuditMechanisms(const Options& options) {
   size_t ran = 0;
   size_t leaking = 0;
   size_t problems = 0;
+  size_t without_token_keys = 0;
   for (const Scenario& scenario : table.scenarios) {
     if (scenario.name.find(options.only) == std::string::npos) continue;
     if (options.list) {
@@ -95,6 +96,7 @@ int AuditMechanisms(const Options& options) {
     ++ran;
     leaking += report.findings.empty() ? 0 : 1;
     problems += report.problem.empty() ? 0 : 1;
+    without_token_keys += report.token_keys || !report.problem.empty() ? 0 : 1;
     const char* verdict = !report.problem.empty()   ? "NOT LOOKED"
                           : report.findings.empty() ? "clean"
                                                     : "LEAKS";
@@ -106,6 +108,14 @@ int AuditMechanisms(const Options& options) {
   }
   if (options.list) return 0;
   std::printf("%zu scenarios: %zu leak, %zu could not be looked at\n", ran, leaking, problems);
+  if (without_token_keys > 0) {
+    std::printf(
+        "SKIPPED: in %zu scenarios the token key and what PINs are stretched to were not searched "
+        "for: this module's token is of no format that the audit knows\n",
+        without_token_keys);
+  } else if (ran > problems) {
+    std::printf("the token key and what PINs are stretched to were searched for throughout\n");
+  }
   const bool covered = PrintNotAudited(table, options);
   if (ran == 0) {
     std::printf("FAILED: nothing was audited\n");

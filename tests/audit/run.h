@@ -25,6 +25,7 @@ struct RunReport {
   bool sampled = false;
   uint64_t looks = 0;
   uint64_t bytes = 0;
+  bool token_keys = false;  // the token key and what PINs are stretched to were searched for too
 };
 
 // RunScenario steps through the scenario's calls, looks at everything after each and after every

@@ -14,7 +14,7 @@ namespace secretmem::audit {
 struct Plan {
   // Run before the audited calls, unaudited, in this order; they must succeed.
   std::vector<PreparedCall> setup;
-  // The audited calls. All must answer CKR_OK.
+  // The audited calls. Each must answer what it expects.
   std::vector<PreparedCall> calls;
   // Secrets known beforehand.
   std::vector<Secret> secrets;
