@@ -89,8 +89,10 @@ int AuditMechanisms(const Options& options) {
       std::printf("%s\n", scenario.name.c_str());
       continue;
     }
-    run.steps.full_steps = IsX25519(scenario) ? options.full_steps : options.other_steps;
-    // There are many of the others.
+    run.steps.full_steps =
+        IsX25519(scenario) || scenario.whole ? options.full_steps : options.other_steps;
+    // There are many of the others: all that they do on the ordinary stack, and little of the rest.
+    run.steps.other_stack_steps = IsX25519(scenario) ? 0 : 500;
     run.steps.max_samples = IsX25519(scenario) ? 300 : 100;
     const RunReport report = RunScenario(token, scenario, run);
     ++ran;
@@ -101,7 +103,10 @@ int AuditMechanisms(const Options& options) {
                           : report.findings.empty() ? "clean"
                                                     : "LEAKS";
     std::printf("%-10s %-48s %8lu steps%s (%lu on another stack), %lu looks, %lu MB, %zu windows\n",
-                verdict, scenario.name.c_str(), report.steps, report.sampled ? " + samples" : "",
+                verdict, scenario.name.c_str(), report.steps,
+                report.sampled               ? " + samples"
+                : report.other_stack_sampled ? " + samples of other stacks"
+                                             : "",
                 report.foreign_steps, report.looks, report.bytes >> 20, report.windows);
     if (!report.problem.empty()) std::printf("    %s\n", report.problem.c_str());
     PrintFindings(report.findings);

@@ -110,6 +110,7 @@ RunReport RunScenario(const Token& token, const Scenario& scenario, const RunOpt
         report.steps += result.steps;
         report.foreign_steps += result.foreign_stack;
         report.sampled |= result.sampled;
+        report.other_stack_sampled |= result.other_stack_sampled;
         caller_rsp = result.caller_rsp;
         rv = result.rv;
       } else {
