@@ -47,7 +47,9 @@ Table ScenariosOf(const Token& token) {
 
 // What the module exists for is stepped through to the end, whatever it takes.
 bool IsX25519(const Scenario& scenario) {
-  return scenario.name.find("X25519") != std::string::npos;
+  // An RSA operation around it is too long for that.
+  return scenario.name.find("X25519") != std::string::npos &&
+         scenario.mechanism != ck::kRsaAesKeyWrap;
 }
 
 // PrintNotAudited returns false when something is not audited and has to be.
@@ -131,6 +133,10 @@ int AuditMechanisms(const Options& options) {
     return leaking > 0 ? 0 : 1;
   }
   if (problems > 0) return 2;
+  if (without_token_keys > 0) {
+    std::printf("FAILED: a module cannot be called clean of what was not searched for\n");
+    return 2;
+  }
   return leaking == 0 && covered ? 0 : 1;
 }
 

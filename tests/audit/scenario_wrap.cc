@@ -172,7 +172,9 @@ void AddWrappingScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
     add(MechanismName(mechanism) + (wrap ? " wrapping" : " unwrapping"),
         [=](Client& client) { return WrapPlan(client, mechanism, wrap); });
   }
-  if (mechanism == ck::kAesKeyWrapKwp && (wrap || function == CKF_UNWRAP)) {
+  const bool wraps_private_keys =
+      mechanism == ck::kAesKeyWrapKwp || mechanism == ck::kRsaAesKeyWrap;
+  if (wraps_private_keys && (wrap || function == CKF_UNWRAP)) {
     struct Target {
       const char* name;
       KeyKind kind;
