@@ -241,7 +241,7 @@ PreparedCall Client::Import(KeyKind kind, const Bytes& value, const Template& ex
       .Handle();
 }
 
-PreparedCall Client::ImportRsa(const RsaKey& key) const {
+PreparedCall Client::ImportRsa(const RsaKey& key, bool extractable) const {
   return PreparedCall("C_CreateObject", AUDIT_SLOT(C_CreateObject))
       .Number(session_)
       .Attributes({Ulong(CKA_CLASS, CKO_PRIVATE_KEY),
@@ -249,7 +249,7 @@ PreparedCall Client::ImportRsa(const RsaKey& key) const {
                    Flag(CKA_TOKEN, false),
                    Flag(CKA_PRIVATE, true),
                    Flag(CKA_SENSITIVE, true),
-                   Flag(CKA_EXTRACTABLE, false),
+                   Flag(CKA_EXTRACTABLE, extractable),
                    Flag(CKA_SIGN, true),
                    Flag(CKA_SIGN_RECOVER, true),
                    Flag(CKA_DECRYPT, true),

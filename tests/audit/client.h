@@ -64,7 +64,7 @@ class Client {
   // Import makes a call that imports `value` as a session object; the new handle is argument 3.
   // Extra attributes replace those of the same type.
   PreparedCall Import(KeyKind kind, const Bytes& value, const Template& extra = {}) const;
-  PreparedCall ImportRsa(const struct RsaKey& key) const;
+  PreparedCall ImportRsa(const struct RsaKey& key, bool extractable = false) const;
   CK_OBJECT_HANDLE Create(const PreparedCall& call);
   void Track(CK_OBJECT_HANDLE object) { objects_.push_back(object); }
 

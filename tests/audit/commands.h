@@ -20,7 +20,7 @@ struct Options {
   std::string output;
   // Instructions of a call that are stepped before samples do: with X25519, and otherwise.
   uint64_t full_steps = 1'000'000;
-  uint64_t other_steps = 12'000;
+  uint64_t other_steps = 60'000;
   uint64_t interval = 512;
   bool no_steps = false;
   bool list = false;

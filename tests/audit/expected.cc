@@ -27,6 +27,8 @@ struct Deleter {
 };
 using PKey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 using Number = std::unique_ptr<BIGNUM, Deleter<BN_free>>;
+using Group = std::unique_ptr<EC_GROUP, Deleter<EC_GROUP_free>>;
+using Point = std::unique_ptr<EC_POINT, Deleter<EC_POINT_free>>;
 using NumberContext = std::unique_ptr<BN_CTX, Deleter<BN_CTX_free>>;
 
 void Check(bool good, const char* what) {
@@ -158,10 +160,9 @@ Bytes X25519(const Bytes& private_value, const Bytes& peer) {
 }
 
 Bytes EcdhP256(const Bytes& private_value, const Bytes& peer) {
-  const std::unique_ptr<EC_GROUP, Deleter<EC_GROUP_free>> group(
-      EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
-  const std::unique_ptr<EC_POINT, Deleter<EC_POINT_free>> point(EC_POINT_new(group.get()));
-  const std::unique_ptr<EC_POINT, Deleter<EC_POINT_free>> shared(EC_POINT_new(group.get()));
+  const Group group(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  const Point point(EC_POINT_new(group.get()));
+  const Point shared(EC_POINT_new(group.get()));
   const NumberContext context(BN_CTX_new());
   const Number scalar = FromBytes(private_value);
   const Number x(BN_new());
@@ -265,9 +266,31 @@ std::vector<Secret> SecretsOfP256(const std::string& name, const Bytes& private_
             BN_mod_add(k.get(), k.get(), h.get(), order.get(), context.get()) == 1 &&
             BN_mod_mul(k.get(), k.get(), inverse.get(), order.get(), context.get()) == 1,
         "nonce");
+  // What is searched for must be the nonce indeed: its point's x is r.
+  const Group group(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  const Point point(EC_POINT_new(group.get()));
+  const Number x(BN_new());
+  Check(EC_POINT_mul(group.get(), point.get(), k.get(), nullptr, nullptr, context.get()) == 1 &&
+            EC_POINT_get_affine_coordinates(group.get(), point.get(), x.get(), nullptr,
+                                            context.get()) == 1 &&
+            BN_nnmod(x.get(), x.get(), order.get(), context.get()) == 1 &&
+            BN_cmp(x.get(), r.get()) == 0,
+        "this is not the nonce of the signature");
   const Number k_inverse(BN_mod_inverse(nullptr, k.get(), order.get(), context.get()));
-  secrets.push_back({name + ": nonce", ToBytes(k.get(), 32)});
-  secrets.push_back({name + ": inverse of the nonce", ToBytes(k_inverse.get(), 32)});
+  Check(k_inverse != nullptr, "inverse");
+  const std::pair<std::string, const BIGNUM*> scalars[] = {
+      {name, d.get()},
+      {name + ": nonce", k.get()},
+      {name + ": inverse of the nonce", k_inverse.get()}};
+  for (const auto& [scalar, value] : scalars) {
+    secrets.push_back({scalar, ToBytes(value, 32)});
+    // Times 2^256: Montgomery's form, in which scalars are multiplied.
+    const Number montgomery(BN_new());
+    Check(BN_lshift(montgomery.get(), value, 256) == 1 &&
+              BN_nnmod(montgomery.get(), montgomery.get(), order.get(), context.get()) == 1,
+          "Montgomery's form");
+    secrets.push_back({scalar + " (Montgomery)", ToBytes(montgomery.get(), 32)});
+  }
   return secrets;
 }
 

@@ -36,7 +36,8 @@ std::vector<Secret> SecretsOfX25519(const std::string& name, const Bytes& scalar
 std::vector<Secret> SecretsOfField25519(const std::string& name, const Bytes& element);
 std::vector<Secret> SecretsOfEd25519(const std::string& name, const Bytes& seed,
                                      const Bytes& message);
-// The key, its inverse forms, and, given a raw signature of `digest`, the nonce and its inverse.
+// The key and, given a raw signature of `digest`, the nonce and its inverse, each also in
+// Montgomery's form. CannotLook when the signature is not one of `digest` by this key.
 std::vector<Secret> SecretsOfP256(const std::string& name, const Bytes& private_value,
                                   const Bytes& digest, const Bytes& signature);
 std::vector<Secret> SecretsOfAes(const std::string& name, const Bytes& key);

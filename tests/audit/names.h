@@ -19,6 +19,10 @@ inline constexpr CK_ATTRIBUTE_TYPE kEncapsulate = 0x633;
 inline constexpr CK_ATTRIBUTE_TYPE kDecapsulate = 0x634;
 
 inline constexpr CK_MECHANISM_TYPE kNone = ~CK_MECHANISM_TYPE{0};
+inline constexpr CK_MECHANISM_TYPE kEcdsaSha224 = 0x1043;
+inline constexpr CK_MECHANISM_TYPE kEcdsaSha256 = 0x1044;
+inline constexpr CK_MECHANISM_TYPE kEcdsaSha384 = 0x1045;
+inline constexpr CK_MECHANISM_TYPE kEcdsaSha512 = 0x1046;
 inline constexpr CK_MECHANISM_TYPE kEdwardsKeyPairGen = 0x1055;
 inline constexpr CK_MECHANISM_TYPE kMontgomeryKeyPairGen = 0x1056;
 inline constexpr CK_MECHANISM_TYPE kEddsa = 0x1057;
@@ -43,6 +47,7 @@ inline constexpr CK_MECHANISM_TYPE kMlKem = 0x17;
 inline constexpr CK_MECHANISM_TYPE kHpke = 0xd34d0001;    // this project's own
 inline constexpr CK_MECHANISM_TYPE kReseal = 0xd34d0002;  // the same
 inline constexpr CK_ATTRIBUTE_TYPE kBoundTo = 0xd34d0010;
+inline constexpr CK_ATTRIBUTE_TYPE kLifetime = 0xd34d0020;
 
 inline constexpr CK_FLAGS kFlagMessageEncrypt = 0x2;
 inline constexpr CK_FLAGS kFlagMessageDecrypt = 0x4;

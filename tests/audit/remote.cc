@@ -42,6 +42,16 @@ uint64_t PreparedCall::Place(const Bytes& value) {
   return address;
 }
 
+PreparedCall& PreparedCall::Expect(CK_RV rv) {
+  expected_ = rv;
+  return *this;
+}
+
+PreparedCall& PreparedCall::AfterPause(unsigned milliseconds) {
+  pause_ms_ = milliseconds;
+  return *this;
+}
+
 PreparedCall& PreparedCall::Number(uint64_t value) {
   args_.push_back(value);
   return *this;

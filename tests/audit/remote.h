@@ -57,6 +57,13 @@ class PreparedCall {
   // for parameters that hold pointers.
   uint64_t Place(const Bytes& value);
 
+  // Expect names the answer that the call has to give, CKR_OK unless said.
+  PreparedCall& Expect(CK_RV rv);
+  // AfterPause has a scenario wait before it makes the call.
+  PreparedCall& AfterPause(unsigned milliseconds);
+
+  CK_RV expected() const { return expected_; }
+  unsigned pause_ms() const { return pause_ms_; }
   const std::string& name() const { return name_; }
   uint64_t slot() const { return slot_; }
   const std::vector<uint64_t>& args() const { return args_; }
@@ -65,6 +72,8 @@ class PreparedCall {
  private:
   std::string name_;
   uint64_t slot_;
+  CK_RV expected_ = CKR_OK;
+  unsigned pause_ms_ = 0;
   std::vector<uint64_t> args_;
   Bytes image_ = Bytes(kArenaStart, 0);
 };

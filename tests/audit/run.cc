@@ -4,8 +4,10 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <thread>
 
 #include "tests/audit/symbols.h"
+#include "tests/audit/token_file.h"
 
 namespace secretmem::audit {
 namespace {
@@ -14,6 +16,20 @@ void MustLook(Recorder& recorder, const std::string& when) {
   if (!recorder.Look(when, Recorder::Scope::kEverything)) {
     throw CannotLook("the target's memory cannot be read (" + when + ")");
   }
+}
+
+// SecretsOfTokenItself are the PINs and, where the audit knows the token's format, what they are
+// stretched to, the token key and the keys derived from it, all as the file stands now.
+std::vector<Secret> SecretsOfTokenItself(const Token& token, bool* known) {
+  const auto file = TokenFile::Find(token.directory() / "tokens");
+  *known = file.has_value();
+  if (!file) return {{"user PIN", token.pin()}, {"SO PIN", token.so_pin()}};
+  std::vector<Secret> all = file->SecretsOfPin(CKU_USER, "user PIN", token.pin());
+  Append(&all, file->SecretsOfPin(CKU_SO, "SO PIN", token.so_pin()));
+  Append(&all, file->SecretsOfToken(CKU_USER, token.pin()));
+  // Both PINs open one key: what the other wrapping holds is found if it is not the same.
+  Append(&all, file->SecretsOfToken(CKU_SO, token.so_pin()));
+  return all;
 }
 
 std::string Hex(uint64_t value) {
@@ -77,32 +93,42 @@ RunReport RunScenario(const Token& token, const Scenario& scenario, const RunOpt
     const std::vector<Secret> decoys = remote.PlantDecoys();
     Plan plan = scenario.prepare(client);
     for (const PreparedCall& call : plan.setup) client.Must(call);
+    // Before the calls and after them: a new PIN comes with a new salt.
+    std::vector<Secret> secrets = SecretsOfTokenItself(token, &report.token_keys);
     Symbols symbols(ReadMappings(remote.pid()));
     Recorder recorder(remote.pid());
     MustLook(recorder, "before the call");
     uint64_t caller_rsp = 0;
     for (const PreparedCall& call : plan.calls) {
       CK_RV rv;
+      if (call.pause_ms() > 0) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(call.pause_ms()));
+        MustLook(recorder, "before " + call.name());
+      }
       if (options.step) {
         const StepResult result = StepThrough(remote, call, recorder, options.steps, report.steps);
         report.steps += result.steps;
         report.foreign_steps += result.foreign_stack;
         report.sampled |= result.sampled;
+        report.other_stack_sampled |= result.other_stack_sampled;
         caller_rsp = result.caller_rsp;
         rv = result.rv;
       } else {
         rv = remote.Run(call);
       }
-      if (rv != CKR_OK) {
+      if (rv != call.expected()) {
         report.problem = call.name() + " answered " + Hex(rv);
         return report;
       }
       MustLook(recorder, "after " + call.name());
     }
-    std::vector<Secret> secrets = plan.secrets;
+    Append(&secrets, SecretsOfTokenItself(token, &report.token_keys));
+    std::vector<Secret> own = plan.secrets;
     if (plan.handle != 0) client.Track(remote.Word(plan.handle));
-    if (plan.learn) Append(&secrets, plan.learn(client));
-    if (secrets.empty()) throw CannotLook("the scenario names no secret");
+    if (plan.learn) Append(&own, plan.learn(client));
+    if (own.empty()) throw CannotLook("the scenario names no secret");
+
+    Append(&secrets, own);
     for (const Secret& secret : secrets) {
       if (secret.value.size() < 8) throw CannotLook("no value for " + secret.name);
     }

@@ -22,9 +22,11 @@ struct RunReport {
   size_t windows = 0;             // 8-byte windows searched for
   uint64_t steps = 0;
   uint64_t foreign_steps = 0;  // of these, with the stack pointer on another stack
-  bool sampled = false;
+  bool sampled = false;        // see StepResult
+  bool other_stack_sampled = false;
   uint64_t looks = 0;
   uint64_t bytes = 0;
+  bool token_keys = false;  // the token key and what PINs are stretched to were searched for too
 };
 
 // RunScenario steps through the scenario's calls, looks at everything after each and after every

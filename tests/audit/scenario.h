@@ -14,7 +14,7 @@ namespace secretmem::audit {
 struct Plan {
   // Run before the audited calls, unaudited, in this order; they must succeed.
   std::vector<PreparedCall> setup;
-  // The audited calls. All must answer CKR_OK.
+  // The audited calls. Each must answer what it expects.
   std::vector<PreparedCall> calls;
   // Secrets known beforehand.
   std::vector<Secret> secrets;
@@ -31,6 +31,7 @@ struct Scenario {
   std::function<Plan(Client&)> prepare;
   bool login = true;                    // log in before `prepare`
   CK_MECHANISM_TYPE needs = ck::kNone;  // only for modules that have this mechanism too
+  bool whole = false;  // step all that it does on the ordinary stack, however long it is
 };
 
 // Scenarios that no mechanism stands for: imports, logins, PINs, copies, token objects.

@@ -1,6 +1,7 @@
 // Scenarios that belong to no mechanism.
 #include "tests/audit/expected.h"
 #include "tests/audit/scenario.h"
+#include "tests/audit/token_file.h"
 
 namespace secretmem::audit {
 namespace {
@@ -47,9 +48,14 @@ Plan SetPinPlan(Client& client) {
 Plan WrongPinPlan(Client& client) {
   Bytes wrong = RandomBytes(24);
   for (auto& character : wrong) character = static_cast<uint8_t>('a' + character % 26);
-  client.remote().Run(client.Login(CKU_USER, wrong));
-  Plan plan = LoginPlan(client);
-  plan.secrets.push_back({"wrong PIN", wrong});
+  Plan plan;
+  plan.calls.push_back(client.Login(CKU_USER, wrong).Expect(CKR_PIN_INCORRECT));
+  plan.calls.push_back(client.Login(CKU_USER, client.token().pin()));
+  plan.secrets = {{"wrong PIN", wrong}};
+  // It is stretched as a right one is.
+  if (const auto file = TokenFile::Find(client.token().directory() / "tokens")) {
+    plan.secrets = file->SecretsOfPin(CKU_USER, "wrong PIN", wrong);
+  }
   return plan;
 }
 
@@ -122,8 +128,33 @@ Plan RandomPlan(Client& client) {
                            .Number(client.session())
                            .DataAndLength(Bytes(64, 0)));
   plan.learn = [](Client& after) {
-    return std::vector<Secret>{{"random output", after.remote().Data(1, 64)}};
+    std::vector<Secret> outputs = {{"random output", after.remote().Data(1, 64)}};
+    // What comes next must not lie ready in anything that was recorded before.
+    after.Must(PreparedCall("C_GenerateRandom", AUDIT_SLOT(C_GenerateRandom))
+                   .Number(after.session())
+                   .DataAndLength(Bytes(64, 0)));
+    outputs.push_back({"the next random output", after.remote().Data(1, 64)});
+    return outputs;
   };
+  return plan;
+}
+
+// One token key and one session key whose lifetimes end while the process does nothing.
+Plan LifetimePlan(Client& client) {
+  const KeyPair pair = NewX25519();
+  const Bytes value = RandomBytes(32);
+  const CK_OBJECT_HANDLE stored = client.Create(client.Import(
+      KeyKind::kX25519, pair.private_value, {Flag(CKA_TOKEN, true), Ulong(ck::kLifetime, 1)}));
+  Plan plan;
+  plan.calls.push_back(client.Import(KeyKind::kGeneric, value, {Ulong(ck::kLifetime, 1)}));
+  plan.calls.push_back(PreparedCall("C_GetAttributeValue", AUDIT_SLOT(C_GetAttributeValue))
+                           .Number(client.session())
+                           .Number(stored)
+                           .Attributes({{CKA_CLASS, BytesOf(CK_ULONG{0})}})
+                           .Expect(CKR_OBJECT_HANDLE_INVALID)
+                           .AfterPause(3000));
+  plan.secrets = SecretsOfX25519("token key with a lifetime", pair.private_value);
+  plan.secrets.push_back({"session key with a lifetime", value});
   return plan;
 }
 
@@ -149,6 +180,12 @@ std::vector<Scenario> BasicScenarios() {
       {"loading of a token object", ck::kNone, 0, LoadKeyPlan, false},
       {"C_GenerateRandom", ck::kNone, 0, RandomPlan},
   };
+  // What PINs and token keys do between stays on another stack is mostly the token file's.
+  for (Scenario& scenario : all) {
+    scenario.whole = scenario.name.find("PIN") != std::string::npos ||
+                     scenario.name.find("login") != std::string::npos ||
+                     scenario.name.find("token object") != std::string::npos;
+  }
   // Imports of keys that only some modules can hold: they stand for the mechanism that uses them.
   auto for_mechanism = [&](CK_MECHANISM_TYPE mechanism, CK_FLAGS function, Scenario scenario) {
     scenario.mechanism = mechanism;
@@ -171,6 +208,8 @@ std::vector<Scenario> BasicScenarios() {
                                            plan.handle = 3;
                                            return plan;
                                          }});
+  // Lifetimes are the same project's that resealing is.
+  for_mechanism(ck::kReseal, CKF_WRAP, {"end of a key's lifetime", ck::kNone, 0, LifetimePlan});
   return all;
 }
 

@@ -119,17 +119,24 @@ Plan WrapPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool wrap) {
 // A private key is wrapped as PKCS#8.
 Plan WrapPrivatePlan(Client& client, CK_MECHANISM_TYPE mechanism, KeyKind kind, bool wrap) {
   const WrappingPair pair = MakeWrappingPair(client, mechanism);
-  const KeyPair target = kind == KeyKind::kP256      ? NewP256()
-                         : kind == KeyKind::kEd25519 ? NewEd25519()
-                                                     : NewX25519();
-  const CK_KEY_TYPE type = kind == KeyKind::kP256      ? CKK_EC
-                           : kind == KeyKind::kEd25519 ? ck::kKeyEdwards
-                                                       : ck::kKeyMontgomery;
-  const CK_OBJECT_HANDLE key =
-      client.Create(client.Import(kind, target.private_value, {Flag(CKA_EXTRACTABLE, true)}));
   Plan plan;
   plan.secrets = pair.secrets;
-  plan.secrets.push_back({"wrapped key", target.private_value});
+  CK_KEY_TYPE type = CKK_RSA;
+  CK_OBJECT_HANDLE key = 0;
+  if (kind == KeyKind::kRsa) {
+    const RsaKey rsa = NewRsa(2048);
+    Append(&plan.secrets, SecretsOfRsa(rsa));
+    key = client.Create(client.ImportRsa(rsa, true));
+  } else {
+    type = kind == KeyKind::kP256      ? CKK_EC
+           : kind == KeyKind::kEd25519 ? ck::kKeyEdwards
+                                       : ck::kKeyMontgomery;
+    const KeyPair target = kind == KeyKind::kP256      ? NewP256()
+                           : kind == KeyKind::kEd25519 ? NewEd25519()
+                                                       : NewX25519();
+    plan.secrets.push_back({"wrapped key", target.private_value});
+    key = client.Create(client.Import(kind, target.private_value, {Flag(CKA_EXTRACTABLE, true)}));
+  }
   if (wrap) {
     plan.calls.push_back(Wrap(client, mechanism, pair.wrapping, key));
     return plan;
@@ -165,7 +172,9 @@ void AddWrappingScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
     add(MechanismName(mechanism) + (wrap ? " wrapping" : " unwrapping"),
         [=](Client& client) { return WrapPlan(client, mechanism, wrap); });
   }
-  if (mechanism == ck::kAesKeyWrapKwp && (wrap || function == CKF_UNWRAP)) {
+  const bool wraps_private_keys =
+      mechanism == ck::kAesKeyWrapKwp || mechanism == ck::kRsaAesKeyWrap;
+  if (wraps_private_keys && (wrap || function == CKF_UNWRAP)) {
     struct Target {
       const char* name;
       KeyKind kind;
@@ -173,7 +182,8 @@ void AddWrappingScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
     };
     for (const Target& target : {Target{"X25519", KeyKind::kX25519, ck::kMontgomeryKeyPairGen},
                                  {"P-256", KeyKind::kP256, CKM_ECDSA},
-                                 {"Ed25519", KeyKind::kEd25519, ck::kEddsa}}) {
+                                 {"Ed25519", KeyKind::kEd25519, ck::kEddsa},
+                                 {"RSA-2048", KeyKind::kRsa, CKM_RSA_PKCS}}) {
       all->push_back(
           {MechanismName(mechanism) + (wrap ? " wrapping" : " unwrapping") + " of " + target.name,
            mechanism, function,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -83,7 +84,13 @@ class Stepper {
   bool Step();  // false at the end of the call
   void LookAtStack(uint64_t instruction);
   void LookAtRegisters();
-  void Sample();
+  bool IsOrdinary(uint64_t rsp) const {
+    return rsp < stack_.end && rsp + shadow_.size() > stack_.end;
+  }
+  bool Sample();
+  bool SampleOtherStack();
+  bool IsReturnAddress(uint64_t address, const std::vector<Mapping>& mappings) const;
+  void Break();
 
   Remote& remote_;
   Recorder& recorder_;
@@ -93,9 +100,11 @@ class Stepper {
   user_regs_struct registers_ = {};
   Mapping stack_;
   uint64_t caller_rsp_ = 0;
-  uint64_t last_rsp_ = 0;
+  uint64_t last_rsp_ = 0;     // on the ordinary stack
+  uint64_t foreign_run_ = 0;  // steps since the stack pointer left the ordinary stack
   uint64_t step_;
   uint64_t first_step_;
+  std::array<uint64_t, 4> stop_at_ = {};  // breakpoints, as many as the processor has
   Bytes shadow_;
   Bytes window_;
   StepResult result_;
@@ -144,8 +153,9 @@ bool Stepper::Step() {
 
 void Stepper::LookAtStack(uint64_t instruction) {
   uint64_t rsp = registers_.rsp;
-  const bool ordinary = rsp < stack_.end && rsp + shadow_.size() > stack_.end;
+  const bool ordinary = IsOrdinary(rsp);
   if (!ordinary) ++result_.foreign_stack;
+  foreign_run_ = ordinary ? 0 : foreign_run_ + 1;
   if (!ordinary) rsp = last_rsp_;
   uint64_t low = (std::min(rsp, last_rsp_) - kBelow) & ~uint64_t{7};
   last_rsp_ = rsp;
@@ -184,9 +194,76 @@ void Stepper::LookAtRegisters() {
   }
 }
 
-// Sample lets the call run freely and steps a stretch of it now and then, until it ends.
-void Stepper::Sample() {
-  result_.sampled = true;
+// Break has the target stop at each of the addresses in `stop_at_`; 0 is none.
+void Stepper::Break() {
+  const auto poke = [&](size_t number, uint64_t value) {
+    const size_t offset = offsetof(user, u_debugreg) + number * sizeof(value);
+    if (ptrace(PTRACE_POKEUSER, tid_, offset, value) != 0) {
+      throw CannotLook(std::string("ptrace refused: breakpoint: ") + std::strerror(errno));
+    }
+  };
+  poke(7, 0);
+  uint64_t enabled = 0;
+  for (size_t i = 0; i < stop_at_.size(); ++i) {
+    if (stop_at_[i] == 0) continue;
+    poke(i, stop_at_[i]);
+    enabled |= uint64_t{1} << (2 * i);
+  }
+  poke(7, enabled);
+}
+
+bool Stepper::IsReturnAddress(uint64_t address, const std::vector<Mapping>& mappings) const {
+  const auto holds = [&](const Mapping& mapping) {
+    return mapping.contains(address) && mapping.contains(address - 7) &&
+           mapping.permissions.find('x') != std::string::npos;
+  };
+  if (std::none_of(mappings.begin(), mappings.end(), holds)) return false;
+  std::array<uint8_t, 7> before;
+  if (memory_.Read(address - 7, before) != static_cast<ssize_t>(before.size())) return false;
+  // A call with an offset (e8), or through a register or memory (ff /2) in 2, 3, 4, 6 or 7 bytes.
+  if (before[2] == 0xe8) return true;
+  for (const size_t at : {5, 4, 3, 1, 0}) {
+    if (before[at] == 0xff && (before[at + 1] & 0x38) == 0x10) return true;
+  }
+  return false;
+}
+
+// SampleOtherStack lets the code on another stack run on in samples, and has stepping go on when
+// it returns to the ordinary stack. False at the end of the call.
+bool Stepper::SampleOtherStack() {
+  // Whoever switches stacks leaves the address to come back to near the top of the one that it
+  // leaves, among saved registers; old words there may look like one too.
+  std::array<uint64_t, 16> top = {};
+  if (memory_.Read(last_rsp_, {reinterpret_cast<uint8_t*>(top.data()), sizeof(top)}) !=
+      static_cast<ssize_t>(sizeof(top))) {
+    throw CannotLook("the ordinary stack cannot be read");
+  }
+  const std::vector<Mapping> mappings = ReadMappings(tid_);
+  size_t candidates = 0;
+  for (const uint64_t word : top) {
+    if (candidates < stop_at_.size() && IsReturnAddress(word, mappings)) {
+      stop_at_[candidates++] = word;
+    }
+  }
+  if (candidates == 0) return Sample();
+  Break();
+  const bool more = Sample();
+  stop_at_ = {};
+  Break();
+  if (!more) return false;
+  LookAtStack(registers_.rip);
+  if (!recorder_.Look("back on the ordinary stack after step " + std::to_string(step_),
+                      Recorder::Scope::kWritable)) {
+    throw CannotLook("the target's memory cannot be read while stepping");
+  }
+  return true;
+}
+
+// Sample lets the call run freely and steps a stretch of it now and then, until it ends (false) or
+// is back on the ordinary stack at a breakpoint (true).
+bool Stepper::Sample() {
+  const bool until_back = stop_at_[0] != 0;
+  (until_back ? result_.other_stack_sampled : result_.sampled) = true;
   const uint64_t end = remote_.hello().step_end;
   for (;;) {
     const bool last = result_.samples >= options_.max_samples;
@@ -201,11 +278,16 @@ void Stepper::Sample() {
       status = Wait();
     }
     GetRegisters();
-    if (registers_.rip == end + 1) return;
-    if (registers_.rip == end) {  // about to stop there by itself
-      Trace(PTRACE_CONT, 0, "continue");
+    if (registers_.rip == end + 1) return false;
+    const auto breakpoint = std::find(stop_at_.begin(), stop_at_.end(), registers_.rip);
+    if (breakpoint != stop_at_.end()) {
+      if (IsOrdinary(registers_.rsp)) return true;
+      // Code that the other stack runs too: not what is waited for.
+      *breakpoint = 0;
+      Break();
       continue;
     }
+    if (registers_.rip == end) continue;  // about to stop there by itself
     ++result_.samples;
     if (!recorder_.Look("sample " + std::to_string(result_.samples), Recorder::Scope::kWritable)) {
       throw CannotLook("the target's memory cannot be read while sampling");
@@ -213,8 +295,9 @@ void Stepper::Sample() {
     for (uint64_t i = 0; i < options_.sample_steps; ++i) {
       if (!Step()) {
         registers_.rip = end + 1;
-        return;
+        return false;
       }
+      if (until_back && foreign_run_ == 0) return true;
     }
   }
 }
@@ -235,6 +318,10 @@ StepResult Stepper::Run(const PreparedCall& call) {
       ptrace(PTRACE_SETREGS, tid_, nullptr, &registers_);
       Trace(PTRACE_DETACH, 0, "detach");
       return result_;
+    }
+    if (more && options_.other_stack_steps != 0 && foreign_run_ >= options_.other_stack_steps) {
+      more = SampleOtherStack();
+      foreign_run_ = 0;
     }
   }
   if (more) Sample();

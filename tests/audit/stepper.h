@@ -13,6 +13,9 @@ struct StepOptions {
   // After this many instructions the call runs on in samples: `sample_steps` instructions are
   // stepped after every `sample_pause_us` microseconds of free running.
   uint64_t full_steps = 1'000'000;
+  // When not 0: a stay on another stack is stepped so far only, and goes on in samples until the
+  // stack pointer is on the ordinary stack again; there every instruction is stepped.
+  uint64_t other_stack_steps = 0;
   uint64_t sample_steps = 200;
   uint64_t sample_pause_us = 2000;
   uint64_t max_samples = 300;
@@ -31,9 +34,10 @@ struct StepResult {
   uint64_t caller_rsp = 0;
   uint64_t steps = 0;
   uint64_t samples = 0;
-  bool sampled = false;           // not every instruction was stepped
-  uint64_t foreign_stack = 0;     // steps whose stack pointer was not on the ordinary stack
-  uint64_t register_windows = 0;  // key words seen in registers
+  bool sampled = false;              // on the ordinary stack too, not every instruction was stepped
+  bool other_stack_sampled = false;  // the same on other stacks alone
+  uint64_t foreign_stack = 0;        // steps whose stack pointer was not on the ordinary stack
+  uint64_t register_windows = 0;     // key words seen in registers
 };
 
 // StepThrough sends `call` and steps through it, `step` counting on from options of the caller.

@@ -112,6 +112,20 @@ class ProcessLifeTest : public testing::Test {
     return Derive(session, key) == CKR_OK ? 0 : 104;
   }
 
+  // What a child of fork writes: a token object that carries |number|.
+  static int WriteObject(CK_ULONG number) {
+    if (C_Initialize(nullptr) != CKR_OK) return 101;
+    const CK_SESSION_HANDLE session = Open();
+    if (session == 0) return 102;
+    CK_OBJECT_CLASS data = CKO_DATA;
+    CK_ATTRIBUTE attributes[] = {
+        Attribute(CKA_CLASS, &data, sizeof(data)), Attribute(CKA_TOKEN, &g_true, 1),
+        Attribute(CKA_PRIVATE, &g_false, 1), Attribute(CKA_OBJECT_ID, &number, sizeof(number))};
+    CK_OBJECT_HANDLE made;
+    if (C_CreateObject(session, attributes, 4, &made) != CKR_OK) return 103;
+    return C_Finalize(nullptr) == CKR_OK ? 0 : 104;
+  }
+
   // End waits for a child, but not forever: a deadlock is an answer too.
   static int End(pid_t child) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
@@ -160,6 +174,50 @@ TEST_F(ProcessLifeTest, TwoThousandForksBesideThreadsAtWork) {
     for (std::thread& thread : threads) thread.join();
     if (wrong != 0) return wrong;
     return failed == 0 && C_Finalize(nullptr) == CKR_OK ? 0 : 2;
+  });
+}
+
+// The parent's connection is in the middle of a write more often than not when it forks.
+TEST_F(ProcessLifeTest, ChildrenOfABusyWriterWriteTokenObjects) {
+  InFreshProcess([] {
+    constexpr CK_ULONG kForks = kSanitized ? 20 : 100;
+    const CK_SESSION_HANDLE session = MakeToken() ? Open() : 0;
+    if (session == 0) return 1;
+    std::atomic<bool> stop{false};
+    std::atomic<int> written{0};
+    std::atomic<int> failed{0};
+    const auto write = [&] {
+      while (!stop) {
+        CK_OBJECT_HANDLE made;
+        const bool good =
+            Generate(session, &g_true, &made) == CKR_OK && C_DestroyObject(session, made) == CKR_OK;
+        ++(good ? written : failed);
+      }
+    };
+    std::thread writers[] = {std::thread(write), std::thread(write)};
+    int wrong = 0;
+    for (CK_ULONG i = 0; i < kForks && wrong == 0; ++i) {
+      const pid_t child = fork();
+      if (child == 0) _exit(WriteObject(i));
+      wrong = End(child);
+    }
+    stop = true;
+    for (std::thread& writer : writers) writer.join();
+    if (wrong != 0) return wrong;
+    if (failed != 0 || written == 0) return 2;
+    // The parent sees each child's object once.
+    for (CK_ULONG i = 0; i < kForks; ++i) {
+      CK_OBJECT_HANDLE found[2];
+      CK_ULONG count = 0;
+      CK_ATTRIBUTE id = Attribute(CKA_OBJECT_ID, &i, sizeof(i));
+      if (C_FindObjectsInit(session, &id, 1) != CKR_OK ||
+          C_FindObjects(session, found, 2, &count) != CKR_OK ||
+          C_FindObjectsFinal(session) != CKR_OK) {
+        return 3;
+      }
+      if (count != 1) return 4;
+    }
+    return C_Finalize(nullptr) == CKR_OK ? 0 : 5;
   });
 }
 
