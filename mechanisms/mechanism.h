@@ -103,6 +103,13 @@ struct Derivation {
   std::span<const SecretRequest> wanted;  // the key itself, then KeysNamed's others
 };
 
+// KeyOfSet is one of the keys of a C_DeriveKey that returns several handles in its parameter.
+struct KeyOfSet {
+  bool is_mac;    // a CKK_GENERIC_SECRET for MACs; otherwise of the type that the template says
+  size_t length;  // in bytes; 0: there is no such key, and its handle is CK_INVALID_HANDLE
+  void* handle;   // where the handle goes, in the client's memory, which need not be aligned
+};
+
 class MessageOperation;
 struct Resealing;
 
@@ -124,6 +131,9 @@ struct Mechanism {
   CkResult<NewKey> (*derive)(Parameter, const Key& base, const SecretRequest&) = nullptr;
   CkResult<KeysNamed> (*names_keys)(Parameter) = nullptr;
   CkResult<std::vector<NewKey>> (*derive_keys)(const Derivation&) = nullptr;
+  // Where it is there, the keys are those that it tells and that have a length, in this order, as
+  // sensitive and extractable as the base key, and C_DeriveKey's phKey is not used.
+  CkResult<std::vector<KeyOfSet>> (*key_set)(Parameter) = nullptr;
   CkResult<std::vector<uint8_t>> (*derive_data)(const Derivation&) = nullptr;  // a CKO_DATA's value
   // Whether the derived key is sensitive and not extractable wherever a key that it is made from
   // is, whatever the template says.

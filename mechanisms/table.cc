@@ -28,6 +28,8 @@
 #include "mechanisms/rsa_key.h"
 #include "mechanisms/rsa_sign.h"
 #include "mechanisms/secret_key.h"
+#include "mechanisms/tls_derive.h"
+#include "mechanisms/tls_prf.h"
 #include "mechanisms/vendor.h"
 #include "mechanisms/weierstrass.h"
 
@@ -60,6 +62,33 @@ constexpr Mechanism Combination(CK_MECHANISM_TYPE type) {
           .info = kFromSecret,
           .derive_keys = DeriveCombination,
           .inherits_protection = true};
+}
+
+// The sizes of TLS premaster and master secrets are in bytes.
+constexpr CK_MECHANISM_INFO TlsMaster(CK_FLAGS flags) {
+  return {kTlsMasterBytes, kTlsMasterBytes, flags};
+}
+
+constexpr Mechanism TlsMasterDerivation(CK_MECHANISM_TYPE type) {
+  return {.type = type, .info = TlsMaster(CKF_DERIVE), .derive_keys = DeriveTlsMaster};
+}
+
+constexpr Mechanism TlsKeyDerivation(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = TlsMaster(CKF_DERIVE),
+          .derive_keys = DeriveTlsKeys,
+          .key_set = TlsKeySet};
+}
+
+constexpr Mechanism TlsKdf(CK_MECHANISM_TYPE type) {
+  return {.type = type, .info = kFromSecret, .derive_keys = DeriveTlsKdf};
+}
+
+constexpr Mechanism TlsMac(CK_MECHANISM_TYPE type) {
+  return {.type = type,
+          .info = {8, kMaxSecretBytes * 8, CKF_SIGN | CKF_VERIFY},
+          .sign = SignTls,
+          .verify = VerifyTls};
 }
 
 // The sizes of AES and ChaCha20 keys are in bytes.
@@ -208,6 +237,21 @@ constexpr Mechanism kRows[] = {
      .info = kFromSecret,
      .names_keys = HkdfNamesKeys,
      .derive_data = DeriveHkdfData},
+    // TLS 1.2.
+    {.type = CKM_TLS_PRE_MASTER_KEY_GEN,
+     .info = TlsMaster(CKF_GENERATE),
+     .generated_type = CKK_GENERIC_SECRET,
+     .generate_key = GenerateTlsPremaster},
+    TlsMasterDerivation(CKM_TLS12_MASTER_KEY_DERIVE),
+    TlsMasterDerivation(CKM_TLS12_MASTER_KEY_DERIVE_DH),
+    TlsMasterDerivation(CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE),
+    TlsMasterDerivation(CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH),
+    TlsKeyDerivation(CKM_TLS12_KEY_AND_MAC_DERIVE),
+    TlsKeyDerivation(CKM_TLS12_KEY_SAFE_DERIVE),
+    TlsKdf(CKM_TLS12_KDF),
+    TlsKdf(CKM_TLS_KDF),
+    TlsMac(CKM_TLS12_MAC),
+    TlsMac(CKM_TLS_MAC),
     // AES and ChaCha20.
     {.type = CKM_AES_KEY_GEN,
      .info = Aes(CKF_GENERATE),

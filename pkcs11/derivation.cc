@@ -7,6 +7,7 @@
 #include "pkcs11/key_policy.h"
 #include "pkcs11/object_factory.h"
 #include "pkcs11/operation_step.h"
+#include "pkcs11/set_key_template.h"
 
 using namespace secretmem;
 
@@ -24,6 +25,8 @@ class Deriving {
  private:
   CkResult<Blueprint> PlanKey(const CK_ATTRIBUTE* attributes, CK_ULONG count);
   CkStatus DeriveData(const CK_ATTRIBUTE* attributes, CK_ULONG count, CK_OBJECT_HANDLE* handle);
+  CkStatus DeriveSet(const CK_ATTRIBUTE* attributes, CK_ULONG count);
+  CkResult<std::vector<CK_OBJECT_HANDLE>> Make(const std::vector<Blueprint>& plans);
   CkResult<std::vector<NewKey>> Run(const std::vector<SecretRequest>& wanted);
   Derivation Arguments(std::span<const SecretRequest> wanted) {
     return {chosen_.row.type, chosen_.parameter, *base_, named_, wanted};
@@ -90,8 +93,27 @@ CkResult<std::vector<NewKey>> Deriving::Run(const std::vector<SecretRequest>& wa
   return keys;
 }
 
+// Make derives the planned keys and gives them handles.
+CkResult<std::vector<CK_OBJECT_HANDLE>> Deriving::Make(const std::vector<Blueprint>& plans) {
+  std::vector<SecretRequest> wanted;
+  std::vector<std::shared_ptr<Object>> objects;
+  for (const Blueprint& plan : plans) {
+    wanted.push_back(RequestOf(*plan.object));
+    objects.push_back(plan.object);
+  }
+  auto keys = Run(wanted);
+  if (!keys) return Refuse(keys.error());
+  if (keys->size() != plans.size()) return Refuse(CKR_GENERAL_ERROR);
+  for (size_t i = 0; i < plans.size(); ++i) {
+    auto completed = Complete(*objects[i], std::move((*keys)[i]));
+    if (!completed) return Refuse(completed.error());
+  }
+  return Enrol(session_, std::move(objects));
+}
+
 CkStatus Deriving::Derive(CK_ATTRIBUTE* attributes, CK_ULONG count, CK_OBJECT_HANDLE* handle) {
   if (chosen_.row.derive_data != nullptr) return DeriveData(attributes, count, handle);
+  if (chosen_.row.key_set != nullptr) return DeriveSet(attributes, count);
   std::vector<Blueprint> plans;
   auto first = PlanKey(attributes, count);
   if (!first) return Refuse(first.error());
@@ -106,24 +128,33 @@ CkStatus Deriving::Derive(CK_ATTRIBUTE* attributes, CK_ULONG count, CK_OBJECT_HA
     }
     plans.push_back(std::move(*plan));
   }
-  std::vector<SecretRequest> wanted;
-  std::vector<std::shared_ptr<Object>> objects;
-  for (const Blueprint& plan : plans) {
-    wanted.push_back(RequestOf(*plan.object));
-    objects.push_back(plan.object);
-  }
-  auto keys = Run(wanted);
-  if (!keys) return Refuse(keys.error());
-  if (keys->size() != plans.size()) return Refuse(CKR_GENERAL_ERROR);
-  for (size_t i = 0; i < plans.size(); ++i) {
-    auto completed = Complete(*objects[i], std::move((*keys)[i]));
-    if (!completed) return completed;
-  }
-  const auto handles = Enrol(session_, std::move(objects));
+  const auto handles = Make(plans);
   if (!handles) return Refuse(handles.error());
   *handle = handles->front();
   for (size_t i = 0; i < others_.size(); ++i) {
     memcpy(others_[i].phKey, &(*handles)[i + 1], sizeof(CK_OBJECT_HANDLE));
+  }
+  return {};
+}
+
+CkStatus Deriving::DeriveSet(const CK_ATTRIBUTE* attributes, CK_ULONG count) {
+  const auto set = chosen_.row.key_set(chosen_.parameter);
+  if (!set) return Refuse(set.error());
+  std::vector<Blueprint> plans;
+  for (const KeyOfSet& key : *set) {
+    if (key.length == 0) continue;
+    const auto wanted = SetKeyTemplate::Of(key, *traits_, attributes, count);
+    if (!wanted) return Refuse(wanted.error());
+    auto plan = PlanKey(wanted->data(), wanted->size());
+    if (!plan) return Refuse(plan.error());
+    plans.push_back(std::move(*plan));
+  }
+  const auto handles = Make(plans);
+  if (!handles) return Refuse(handles.error());
+  auto next = handles->begin();
+  for (const KeyOfSet& key : *set) {
+    const CK_OBJECT_HANDLE handle = key.length == 0 ? CK_INVALID_HANDLE : *next++;
+    memcpy(key.handle, &handle, sizeof(handle));
   }
   return {};
 }
@@ -155,8 +186,9 @@ CK_RV C_DeriveKey(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
                   CK_OBJECT_HANDLE hBaseKey, CK_ATTRIBUTE_PTR pTemplate, CK_ULONG ulAttributeCount,
                   CK_OBJECT_HANDLE_PTR phKey) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
-    if (phKey == nullptr) return Refuse(CKR_ARGUMENTS_BAD);
     const auto chosen = Choose(session, pMechanism);
+    const bool has_set = chosen && chosen->row.key_set != nullptr;
+    if (phKey == nullptr && !has_set) return Refuse(CKR_ARGUMENTS_BAD);
     if (!chosen) return Refuse(chosen.error());
     const Mechanism& row = chosen->row;
     if (row.derive == nullptr && row.derive_keys == nullptr && row.derive_data == nullptr) {

@@ -44,6 +44,9 @@ inline constexpr CK_MECHANISM_TYPE kCounterKdf = 0x3ac;
 inline constexpr CK_MECHANISM_TYPE kMlKemKeyPairGen = 0xf;
 inline constexpr CK_MECHANISM_TYPE kMlKem = 0x17;
 
+inline constexpr CK_MECHANISM_TYPE kTlsExtendedMaster = 0x56;
+inline constexpr CK_MECHANISM_TYPE kTlsExtendedMasterDh = 0x57;
+
 inline constexpr CK_MECHANISM_TYPE kHpke = 0xd34d0001;    // this project's own
 inline constexpr CK_MECHANISM_TYPE kReseal = 0xd34d0002;  // the same
 inline constexpr CK_ATTRIBUTE_TYPE kBoundTo = 0xd34d0010;
@@ -170,6 +173,45 @@ struct Pbkd2Params2 {
   CK_ULONG prf_data_size;
   uint64_t password;
   CK_ULONG password_size;
+};
+struct RandomData {
+  uint64_t client;
+  CK_ULONG client_size;
+  uint64_t server;
+  CK_ULONG server_size;
+};
+struct TlsMasterParams {
+  RandomData randoms;
+  uint64_t version;
+  CK_ULONG hash;
+};
+struct TlsExtendedMasterParams {
+  CK_ULONG hash;
+  uint64_t session_hash;
+  CK_ULONG session_hash_size;
+  uint64_t version;
+};
+struct TlsKeyMaterialOut {
+  CK_OBJECT_HANDLE client_mac, server_mac, client_key, server_key;
+  uint64_t client_iv, server_iv;
+};
+struct TlsKeyMaterialParams {
+  CK_ULONG mac_bits, key_bits, iv_bits;
+  CK_BBOOL is_export;
+  RandomData randoms;
+  uint64_t out;
+  CK_ULONG hash;
+};
+struct TlsKdfParams {
+  CK_ULONG hash;
+  uint64_t label;
+  CK_ULONG label_size;
+  RandomData randoms;
+  uint64_t context;
+  CK_ULONG context_size;
+};
+struct TlsMacParams {
+  CK_ULONG hash, size, server_or_client;
 };
 struct PrfDataParam {
   CK_ULONG type;

@@ -16,6 +16,7 @@ std::vector<Scenario> ScenariosFor(CK_MECHANISM_TYPE mechanism, CK_FLAGS functio
   AddGenerationScenarios(mechanism, function, &all);
   AddDerivationScenarios(mechanism, function, &all);
   AddSigningScenarios(mechanism, function, &all);
+  AddTlsScenarios(mechanism, function, &all);
   AddCipherScenarios(mechanism, function, &all);
   AddWrappingScenarios(mechanism, function, &all);
   AddKemScenarios(mechanism, function, &all);
@@ -125,6 +126,17 @@ std::string MechanismName(CK_MECHANISM_TYPE mechanism) {
       {CKM_EXTRACT_KEY_FROM_KEY, "EXTRACT_KEY_FROM_KEY"},
       {ck::kCounterKdf, "SP800_108_COUNTER_KDF"},
       {CKM_PKCS5_PBKD2, "PKCS5_PBKD2"},
+      {CKM_TLS_PRE_MASTER_KEY_GEN, "TLS_PRE_MASTER_KEY_GEN"},
+      {CKM_TLS12_MASTER_KEY_DERIVE, "TLS12_MASTER_KEY_DERIVE"},
+      {CKM_TLS12_MASTER_KEY_DERIVE_DH, "TLS12_MASTER_KEY_DERIVE_DH"},
+      {ck::kTlsExtendedMaster, "TLS12_EXTENDED_MASTER_KEY_DERIVE"},
+      {ck::kTlsExtendedMasterDh, "TLS12_EXTENDED_MASTER_KEY_DERIVE_DH"},
+      {CKM_TLS12_KEY_AND_MAC_DERIVE, "TLS12_KEY_AND_MAC_DERIVE"},
+      {CKM_TLS12_KEY_SAFE_DERIVE, "TLS12_KEY_SAFE_DERIVE"},
+      {CKM_TLS12_KDF, "TLS12_KDF"},
+      {CKM_TLS_KDF, "TLS_KDF"},
+      {CKM_TLS12_MAC, "TLS12_MAC"},
+      {CKM_TLS_MAC, "TLS_MAC"},
       {ck::kEcdhAesKeyWrap, "ECDH_AES_KEY_WRAP"},
       {ck::kEcdhXAesKeyWrap, "ECDH_X_AES_KEY_WRAP"},
       {ck::kEcdhCofAesKeyWrap, "ECDH_COF_AES_KEY_WRAP"},

@@ -55,6 +55,7 @@ const std::vector<CK_FLAGS>& FunctionFlags();
 void AddGenerationScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddDerivationScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddSigningScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
+void AddTlsScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddCipherScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddWrappingScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddKemScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);

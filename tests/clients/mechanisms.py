@@ -41,6 +41,7 @@ OTHER_FLAGS = {
 
 SECRET = (8, 524288)  # bits
 NONE = (0, 0)
+TLS = (48, 48)  # bytes
 X25519 = (255, 255)
 EC = (224, 521)
 RSA = (1024, 8192)
@@ -98,6 +99,17 @@ TABLE = [
     (0x394, "CKM_SHA384_KEY_DERIVATION", SECRET, "derive"),
     (0x395, "CKM_SHA512_KEY_DERIVATION", SECRET, "derive"),
     (0x396, "CKM_SHA224_KEY_DERIVATION", SECRET, "derive"),
+    (0x056, "CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE", TLS, "derive"),
+    (0x057, "CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH", TLS, "derive"),
+    (0x374, "CKM_TLS_PRE_MASTER_KEY_GEN", TLS, "generate"),
+    (0x3D8, "CKM_TLS12_MAC", SECRET, "sign verify"),
+    (0x3D9, "CKM_TLS12_KDF", SECRET, "derive"),
+    (0x3E0, "CKM_TLS12_MASTER_KEY_DERIVE", TLS, "derive"),
+    (0x3E1, "CKM_TLS12_KEY_AND_MAC_DERIVE", TLS, "derive"),
+    (0x3E2, "CKM_TLS12_MASTER_KEY_DERIVE_DH", TLS, "derive"),
+    (0x3E3, "CKM_TLS12_KEY_SAFE_DERIVE", TLS, "derive"),
+    (0x3E4, "CKM_TLS_MAC", SECRET, "sign verify"),
+    (0x3E5, "CKM_TLS_KDF", SECRET, "derive"),
     (0x3AC, "CKM_SP800_108_COUNTER_KDF", SECRET, "derive"),
     (0x3B0, "CKM_PKCS5_PBKD2", SECRET, "generate"),
     (0x1040, "CKM_ECDSA_KEY_PAIR_GEN", EC, f"generate_key_pair {POINTS}"),

@@ -132,4 +132,14 @@ Bytes ReferencePbkdf2(const char* hash, const Bytes& password, const Bytes& salt
   return Run("PBKDF2", std::move(parameters), size);
 }
 
+Bytes ReferenceTlsPrf(const char* hash, const Bytes& secret, const std::string& label,
+                      const Bytes& seed, size_t size) {
+  Parameters parameters;
+  parameters.Text(OSSL_KDF_PARAM_DIGEST, hash)
+      .Octets(OSSL_KDF_PARAM_SECRET, secret)
+      .Octets(OSSL_KDF_PARAM_SEED, Bytes(label.begin(), label.end()))
+      .Octets(OSSL_KDF_PARAM_SEED, seed);
+  return Run("TLS1-PRF", std::move(parameters), size);
+}
+
 }  // namespace secretmem::conformance

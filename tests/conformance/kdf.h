@@ -1,6 +1,7 @@
 // Derivation from secret keys, and OpenSSL's computation beside it.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "mechanisms/cryptoki.h"
@@ -52,5 +53,9 @@ Bytes ReferenceKbkdf(const char* hash, const Bytes& key, const Bytes& label, con
 
 Bytes ReferencePbkdf2(const char* hash, const Bytes& password, const Bytes& salt,
                       unsigned iterations, size_t size);
+
+// ReferenceTlsPrf is PRF(secret, label, seed) of RFC 5246 by OpenSSL.
+Bytes ReferenceTlsPrf(const char* hash, const Bytes& secret, const std::string& label,
+                      const Bytes& seed, size_t size);
 
 }  // namespace secretmem::conformance

@@ -61,7 +61,7 @@ class SweepTest : public UserTest {
     const auto both = [&](KeyKind kind, CK_OBJECT_HANDLE key) { keys_[kind] = {key, key}; };
     both(KeyKind::kGeneric,
          Create(session_,
-                SecretKeyTemplate(CKK_GENERIC_SECRET, Bytes(32, 7)).With(CKA_DERIVE, true)));
+                SecretKeyTemplate(CKK_GENERIC_SECRET, Bytes(48, 7)).With(CKA_DERIVE, true)));
     both(
         KeyKind::kHkdf,
         Create(
@@ -151,8 +151,12 @@ class SweepTest : public UserTest {
 
   // Run makes the call and undoes what it did.
   CK_RV Run(CK_FLAGS use, CK_MECHANISM mechanism, CK_OBJECT_HANDLE key) {
-    CK_OBJECT_HANDLE made[2] = {CK_INVALID_HANDLE, CK_INVALID_HANDLE};
-    const CK_RV rv = Call(use, mechanism, key, made);
+    CK_SSL3_KEY_MAT_OUT& set = SweepMaterial();
+    set.hClientMacSecret = set.hServerMacSecret = set.hClientKey = set.hServerKey = 0;
+    CK_OBJECT_HANDLE one[2] = {CK_INVALID_HANDLE, CK_INVALID_HANDLE};
+    const CK_RV rv = Call(use, mechanism, key, one);
+    const CK_OBJECT_HANDLE made[] = {
+        one[0], one[1], set.hClientMacSecret, set.hServerMacSecret, set.hClientKey, set.hServerKey};
     for (const CK_OBJECT_HANDLE handle : made) {
       EXPECT_TRUE(rv == CKR_OK || handle == CK_INVALID_HANDLE) << "a handle beside an error";
       if (handle != CK_INVALID_HANDLE) {
@@ -191,10 +195,7 @@ class SweepTest : public UserTest {
                                  wanted.data(), wanted.size(), made);
       }
       case CKF_DERIVE: {
-        Template wanted =
-            mechanism.mechanism == CKM_HKDF_DATA
-                ? Template().With(CKA_CLASS, CK_ULONG{CKO_DATA}).With(CKA_VALUE_LEN, CK_ULONG{16})
-                : DerivedSecret(16);
+        Template wanted = DerivesWith(mechanism.mechanism);
         return P11().C_DeriveKey(session_, &mechanism, key, wanted.data(), wanted.size(), made);
       }
       case CKF_GENERATE: {

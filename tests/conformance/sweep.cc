@@ -4,6 +4,7 @@
 
 #include "mechanisms/vendor.h"
 #include "tests/conformance/ec.h"
+#include "tests/conformance/kdf.h"
 #include "tests/conformance/macs.h"
 #include "tests/conformance/x25519.h"
 
@@ -151,7 +152,49 @@ void AddSecrets(std::vector<SweepRow>& rows) {
                                   CKP_PKCS5_PBKD2_HMAC_SHA256, nullptr, 0, g_text, sizeof g_text}));
 }
 
+CK_BYTE g_hash[32] = {7, 8, 9};
+CK_BYTE g_label[7] = {'E', 'X', 'P', 'O', 'R', 'T', 'R'};
+CK_BYTE g_ivs[2][16];
+CK_VERSION g_version;
+
+void AddTls(std::vector<SweepRow>& rows) {
+  const CK_SSL3_RANDOM_DATA randoms{g_hash, sizeof g_hash, g_hash, sizeof g_hash};
+  rows.push_back(With(CKM_TLS_PRE_MASTER_KEY_GEN, KeyKind::kNone, CK_VERSION{3, 3}));
+  rows.push_back(With(CKM_TLS12_MASTER_KEY_DERIVE, KeyKind::kGeneric,
+                      CK_TLS12_MASTER_KEY_DERIVE_PARAMS{randoms, &g_version, CKM_SHA256}));
+  rows.push_back(With(CKM_TLS12_MASTER_KEY_DERIVE_DH, KeyKind::kGeneric,
+                      CK_TLS12_MASTER_KEY_DERIVE_PARAMS{randoms, nullptr, CKM_SHA256}));
+  rows.push_back(With(
+      CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE, KeyKind::kGeneric,
+      CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS{CKM_SHA256, g_hash, sizeof g_hash, &g_version}));
+  rows.push_back(
+      With(CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH, KeyKind::kGeneric,
+           CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS{CKM_SHA256, g_hash, sizeof g_hash, nullptr}));
+  SweepMaterial().pIVClient = g_ivs[0];
+  SweepMaterial().pIVServer = g_ivs[1];
+  CK_TLS12_KEY_MAT_PARAMS material;
+  memset(&material, 0, sizeof material);
+  material.ulMacSizeInBits = 160;
+  material.ulKeySizeInBits = 128;
+  material.ulIVSizeInBits = 32;
+  material.RandomInfo = randoms;
+  material.pReturnedKeyMaterial = &SweepMaterial();
+  material.prfHashMechanism = CKM_SHA256;
+  rows.push_back(With(CKM_TLS12_KEY_AND_MAC_DERIVE, KeyKind::kGeneric, material));
+  rows.push_back(With(CKM_TLS12_KEY_SAFE_DERIVE, KeyKind::kGeneric, material));
+  const CK_TLS_KDF_PARAMS kdf{CKM_SHA256, g_label, sizeof g_label, randoms, g_text, sizeof g_text};
+  rows.push_back(With(CKM_TLS12_KDF, KeyKind::kGeneric, kdf));
+  rows.push_back(With(CKM_TLS_KDF, KeyKind::kGeneric, kdf));
+  rows.push_back(With(CKM_TLS12_MAC, KeyKind::kGeneric, CK_TLS_MAC_PARAMS{CKM_SHA256, 12, 1}));
+  rows.push_back(With(CKM_TLS_MAC, KeyKind::kGeneric, CK_TLS_MAC_PARAMS{CKM_SHA256, 12, 2}));
+}
+
 }  // namespace
+
+CK_SSL3_KEY_MAT_OUT& SweepMaterial() {
+  static CK_SSL3_KEY_MAT_OUT material{};
+  return material;
+}
 
 const std::vector<SweepRow>& SweepRows() {
   static const std::vector<SweepRow> rows = [] {
@@ -160,6 +203,7 @@ const std::vector<SweepRow>& SweepRows() {
     AddCurves(made);
     AddCiphers(made);
     AddSecrets(made);
+    AddTls(made);
     return made;
   }();
   return rows;
@@ -179,9 +223,24 @@ Template GeneratesWith(CK_MECHANISM_TYPE type) {
     case CKM_ML_KEM_KEY_PAIR_GEN:
       return Template().With(CKA_PARAMETER_SET, CK_ULONG{CKP_ML_KEM_768});
     case CKM_CHACHA20_KEY_GEN:
+    case CKM_TLS_PRE_MASTER_KEY_GEN:
       return {};
     default:
       return Template().With(CKA_VALUE_LEN, CK_ULONG{16});
+  }
+}
+
+Template DerivesWith(CK_MECHANISM_TYPE type) {
+  switch (type) {
+    case CKM_HKDF_DATA:
+      return Template().With(CKA_CLASS, CK_ULONG{CKO_DATA}).With(CKA_VALUE_LEN, CK_ULONG{16});
+    case CKM_TLS12_MASTER_KEY_DERIVE:
+    case CKM_TLS12_MASTER_KEY_DERIVE_DH:
+    case CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE:
+    case CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH:
+      return DerivedSecret(48);
+    default:
+      return DerivedSecret(16);
   }
 }
 

@@ -41,4 +41,10 @@ const std::vector<SweepRow>& SweepRows();
 // public key's.
 Template GeneratesWith(CK_MECHANISM_TYPE type);
 
+// DerivesWith is the template that derivation by this mechanism needs.
+Template DerivesWith(CK_MECHANISM_TYPE type);
+
+// SweepMaterial is where the mechanisms that make several keys put their handles.
+CK_SSL3_KEY_MAT_OUT& SweepMaterial();
+
 }  // namespace secretmem::conformance

@@ -1,0 +1,454 @@
+// The key schedule of TLS 1.2: PKCS#11 3.1 §6.40, RFC 5246, RFC 5705 and RFC 7627.
+#include <algorithm>
+#include <string>
+
+#include "tests/conformance/cipher.h"
+#include "tests/conformance/fixtures.h"
+#include "tests/conformance/kdf.h"
+#include "tests/conformance/macs.h"
+#include "tests/conformance/x25519.h"
+
+namespace secretmem::conformance {
+namespace {
+
+struct TlsHash {
+  const char* name;
+  size_t size;
+  CK_MECHANISM_TYPE digest;
+};
+constexpr TlsHash kHashes[] = {
+    {"SHA256", 32, CKM_SHA256}, {"SHA384", 48, CKM_SHA384}, {"SHA512", 64, CKM_SHA512}};
+
+Bytes Join(Bytes first, const Bytes& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+class TlsTest : public SessionTest {
+ protected:
+  void SetUp() override {
+    SessionTest::SetUp();
+    if (!Offers(CKM_TLS12_MASTER_KEY_DERIVE)) GTEST_SKIP() << "no such mechanism";
+    base_ = Create(session_, BaseSecret(secret_));
+  }
+
+  CK_SSL3_RANDOM_DATA Randoms() {
+    return {client_.data(), client_.size(), server_.data(), server_.size()};
+  }
+  template <class T>
+  Bytes Value(CK_MECHANISM_TYPE type, T params, CK_OBJECT_HANDLE base, const Template& wanted) {
+    CK_OBJECT_HANDLE key = 0;
+    EXPECT_RV(CKR_OK, DeriveBy(session_, MechanismOf(type, params), base, wanted, key));
+    return key == 0 ? Bytes() : ReadBytes(session_, key, CKA_VALUE);
+  }
+  // Refused says that it makes no object either.
+  template <class T>
+  void Refused(CK_RV code, CK_MECHANISM_TYPE type, T params, CK_OBJECT_HANDLE base,
+               const Template& wanted) {
+    const auto before = FindAll(session_);
+    CK_OBJECT_HANDLE key = 0;
+    EXPECT_RV(code, DeriveBy(session_, MechanismOf(type, params), base, wanted, key));
+    EXPECT_EQ(FindAll(session_), before);
+  }
+
+  const Bytes secret_ = ReferenceRandom(48);
+  Bytes client_ = ReferenceRandom(32);
+  Bytes server_ = ReferenceRandom(32);
+  CK_OBJECT_HANDLE base_ = 0;
+};
+
+// The test vector of the SHA-256 PRF that was given to the IETF's TLS working group: the seed's
+// sixteen bytes do not make randoms, so it runs through OpenSSL only, which then is what this
+// module is compared with.
+TEST(TlsReferenceTest, KnownPrf) {
+  EXPECT_EQ(ReferenceTlsPrf("SHA256", FromHex("9bbe436ba940f017b17652849a71db35"), "test label",
+                            FromHex("a0ba9f936cda311827a6f796ffd5198c"), 100),
+            FromHex("e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35"
+                    "c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f7967"
+                    "89baa48082d122ee42c5a72e5a5110fff70187347b66"));
+}
+
+class TlsHashTest : public TlsTest, public testing::WithParamInterface<TlsHash> {
+ protected:
+  Bytes Reference(const std::string& label, const Bytes& seed, size_t size) {
+    return ReferenceTlsPrf(GetParam().name, secret_, label, seed, size);
+  }
+};
+
+TEST_P(TlsHashTest, MasterSecret) {
+  const Bytes expected = Reference("master secret", Join(client_, server_), 48);
+  CK_VERSION version{};
+  const CK_TLS12_MASTER_KEY_DERIVE_PARAMS rsa{Randoms(), &version, GetParam().digest};
+  EXPECT_EQ(Value(CKM_TLS12_MASTER_KEY_DERIVE, rsa, base_, DerivedSecret()), expected);
+  EXPECT_EQ(version.major, secret_[0]);
+  EXPECT_EQ(version.minor, secret_[1]);
+  EXPECT_EQ(Value(CKM_TLS12_MASTER_KEY_DERIVE, rsa, base_, DerivedSecret(48)), expected);
+  const CK_TLS12_MASTER_KEY_DERIVE_PARAMS dh{Randoms(), nullptr, GetParam().digest};
+  EXPECT_EQ(Value(CKM_TLS12_MASTER_KEY_DERIVE_DH, dh, base_, DerivedSecret()), expected);
+  for (const size_t size : {1, 32, 66, 200}) {
+    const Bytes premaster = ReferenceRandom(size);
+    EXPECT_EQ(
+        Value(CKM_TLS12_MASTER_KEY_DERIVE_DH, dh, Create(session_, BaseSecret(premaster)),
+              DerivedSecret()),
+        ReferenceTlsPrf(GetParam().name, premaster, "master secret", Join(client_, server_), 48));
+  }
+}
+
+TEST_P(TlsHashTest, ExtendedMasterSecret) {
+  Bytes hash = ReferenceRandom(GetParam().size);
+  const Bytes expected = Reference("extended master secret", hash, 48);
+  CK_VERSION version{};
+  CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS params{GetParam().digest, hash.data(), hash.size(),
+                                                    &version};
+  constexpr auto kRsa = CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE;
+  constexpr auto kDh = CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH;
+  EXPECT_EQ(Value(kRsa, params, base_, DerivedSecret()), expected);
+  EXPECT_EQ(version.major, secret_[0]);
+  EXPECT_EQ(version.minor, secret_[1]);
+  Refused(CKR_MECHANISM_PARAM_INVALID, kDh, params, base_, DerivedSecret());
+  params.pVersion = nullptr;
+  EXPECT_EQ(Value(kDh, params, base_, DerivedSecret()), expected);
+  Refused(CKR_MECHANISM_PARAM_INVALID, kRsa, params, base_, DerivedSecret());
+  for (const size_t size : {size_t{0}, hash.size() - 1, hash.size() + 1}) {
+    params.ulSessionHashLen = size;
+    Bytes longer(size + 1);
+    params.pSessionHash = longer.data();
+    Refused(CKR_MECHANISM_PARAM_INVALID, kDh, params, base_, DerivedSecret());
+  }
+}
+
+TEST_P(TlsHashTest, KeyBlock) {
+  constexpr size_t kMac = 20, kKey = 16, kIv = 16;
+  const Bytes block = Reference("key expansion", Join(server_, client_), 2 * (kMac + kKey + kIv));
+  const auto part = [&](size_t at, size_t size) {
+    return Bytes(block.begin() + static_cast<ptrdiff_t>(at),
+                 block.begin() + static_cast<ptrdiff_t>(at + size));
+  };
+  Template wanted = DerivedSecret(kKey).With(CKA_KEY_TYPE, CK_ULONG{CKK_AES});
+  for (const auto type : {CKM_TLS12_KEY_AND_MAC_DERIVE, CKM_TLS12_KEY_SAFE_DERIVE}) {
+    Bytes ivs[2] = {Bytes(kIv), Bytes(kIv)};
+    CK_SSL3_KEY_MAT_OUT out{~0UL, ~0UL, ~0UL, ~0UL, ivs[0].data(), ivs[1].data()};
+    CK_TLS12_KEY_MAT_PARAMS params{8 * kMac,  8 * kKey, 8 * kIv,          CK_FALSE,
+                                   Randoms(), &out,     GetParam().digest};
+    CK_MECHANISM mechanism{type, &params, sizeof params};
+    // The handles come in the parameter, so phKey may be null.
+    ASSERT_RV(CKR_OK, P11().C_DeriveKey(session_, &mechanism, base_, wanted.data(), wanted.size(),
+                                        nullptr));
+    EXPECT_EQ(ReadBytes(session_, out.hClientMacSecret, CKA_VALUE), part(0, kMac));
+    EXPECT_EQ(ReadBytes(session_, out.hServerMacSecret, CKA_VALUE), part(kMac, kMac));
+    EXPECT_EQ(ReadBytes(session_, out.hClientKey, CKA_VALUE), part(2 * kMac, kKey));
+    EXPECT_EQ(ReadBytes(session_, out.hServerKey, CKA_VALUE), part(2 * kMac + kKey, kKey));
+    const bool safe = type == CKM_TLS12_KEY_SAFE_DERIVE;
+    EXPECT_EQ(ivs[0], safe ? Bytes(kIv) : part(2 * (kMac + kKey), kIv));
+    EXPECT_EQ(ivs[1], safe ? Bytes(kIv) : part(2 * (kMac + kKey) + kIv, kIv));
+    for (const auto key : {out.hClientMacSecret, out.hServerMacSecret}) {
+      EXPECT_EQ(ReadUlong(session_, key, CKA_KEY_TYPE), CK_ULONG{CKK_GENERIC_SECRET});
+      EXPECT_TRUE(ReadBool(session_, key, CKA_SIGN) && ReadBool(session_, key, CKA_VERIFY) &&
+                  ReadBool(session_, key, CKA_DERIVE));
+    }
+    for (const auto key : {out.hClientKey, out.hServerKey}) {
+      EXPECT_EQ(ReadUlong(session_, key, CKA_KEY_TYPE), CK_ULONG{CKK_AES});
+      EXPECT_TRUE(ReadBool(session_, key, CKA_ENCRYPT) && ReadBool(session_, key, CKA_DECRYPT));
+    }
+  }
+}
+
+TEST_P(TlsHashTest, Exporter) {
+  std::string label = "EXPORTER-test";
+  auto* at = reinterpret_cast<CK_BYTE*>(label.data());
+  CK_TLS_KDF_PARAMS params{GetParam().digest, at, label.size(), Randoms(), nullptr, 0};
+  const Bytes randoms = Join(client_, server_);
+  for (const auto type : {CKM_TLS12_KDF, CKM_TLS_KDF}) {
+    for (const size_t size : {1, 16, 100, 4096}) {
+      EXPECT_EQ(Value(type, params, base_, DerivedSecret(size)), Reference(label, randoms, size));
+    }
+    Refused(CKR_KEY_SIZE_RANGE, type, params, base_, DerivedSecret(4097));
+    Refused(CKR_TEMPLATE_INCOMPLETE, type, params, base_, DerivedSecret());
+  }
+  for (const size_t size : {0, 5, 300, 900, 0xffff}) {
+    Bytes context = ReferenceRandom(size + 1);
+    CK_TLS_KDF_PARAMS with = params;
+    with.pContextData = context.data();
+    with.ulContextDataLength = size;
+    const Bytes value = Value(CKM_TLS_KDF, with, base_, DerivedSecret(32));
+    context.pop_back();
+    const Bytes seed =
+        Join(Join(randoms, {static_cast<uint8_t>(size >> 8), static_cast<uint8_t>(size)}), context);
+    if (size <= 900) {
+      EXPECT_EQ(value, Reference(label, seed, 32));
+      continue;
+    }
+    // Longer than OpenSSL's PRF takes: its first block by hand.
+    const Bytes all = Join(Bytes(label.begin(), label.end()), seed);
+    const char* hash = GetParam().name;
+    Bytes block = ReferenceHmac(hash, secret_, Join(ReferenceHmac(hash, secret_, all), all));
+    block.resize(32);
+    EXPECT_EQ(value, block);
+  }
+  Bytes context(0x10000);
+  params.pContextData = context.data();
+  params.ulContextDataLength = context.size();
+  Refused(CKR_MECHANISM_PARAM_INVALID, CKM_TLS_KDF, params, base_, DerivedSecret(40));
+  params.ulContextDataLength = 0;
+  params.ulLabelLength = 0;
+  Refused(CKR_MECHANISM_PARAM_INVALID, CKM_TLS_KDF, params, base_, DerivedSecret(40));
+}
+
+TEST_P(TlsHashTest, Finished) {
+  const CK_OBJECT_HANDLE key = Create(session_, MacKey(secret_));
+  const Bytes hash = ReferenceRandom(GetParam().size);
+  for (const auto type : {CKM_TLS12_MAC, CKM_TLS_MAC}) {
+    for (const CK_ULONG side : {1, 2}) {
+      for (const CK_ULONG size : {12, 33, 64}) {
+        CK_TLS_MAC_PARAMS params{GetParam().digest, size, side};
+        CK_MECHANISM mechanism = MechanismOf(type, params);
+        const Bytes expected =
+            Reference(side == 1 ? "server finished" : "client finished", hash, size);
+        Bytes data = hash;
+        Bytes out(64);
+        CK_ULONG length = out.size();
+        ASSERT_RV(CKR_OK, P11().C_SignInit(session_, &mechanism, key));
+        EXPECT_RV(CKR_OK, P11().C_Sign(session_, data.data(), data.size(), out.data(), &length));
+        out.resize(length);
+        EXPECT_EQ(out, expected);
+        // In parts.
+        out.resize(64);
+        length = out.size();
+        ASSERT_RV(CKR_OK, P11().C_SignInit(session_, &mechanism, key));
+        EXPECT_RV(CKR_OK, P11().C_SignUpdate(session_, data.data(), 5));
+        EXPECT_RV(CKR_OK, P11().C_SignUpdate(session_, data.data() + 5, data.size() - 5));
+        EXPECT_RV(CKR_OK, P11().C_SignFinal(session_, out.data(), &length));
+        out.resize(length);
+        EXPECT_EQ(out, expected);
+        const auto verify = [&](Bytes signature) {
+          EXPECT_RV(CKR_OK, P11().C_VerifyInit(session_, &mechanism, key));
+          return P11().C_Verify(session_, data.data(), data.size(), signature.data(),
+                                signature.size());
+        };
+        EXPECT_RV(CKR_OK, verify(expected));
+        EXPECT_RV(CKR_SIGNATURE_LEN_RANGE, verify(Bytes(size - 1)));
+        EXPECT_RV(CKR_SIGNATURE_LEN_RANGE, verify(Bytes(size + 1)));
+        Bytes wrong = expected;
+        wrong.at(0) ^= 1;
+        EXPECT_RV(CKR_SIGNATURE_INVALID, verify(wrong));
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Hashes, TlsHashTest, testing::ValuesIn(kHashes),
+                         [](const auto& hash) { return hash.param.name; });
+
+TEST_F(TlsTest, Premaster) {
+  CK_VERSION version{3, 3};
+  CK_MECHANISM mechanism = MechanismOf(CKM_TLS_PRE_MASTER_KEY_GEN, version);
+  const auto generate = [&](Template wanted, CK_OBJECT_HANDLE& key) {
+    return P11().C_GenerateKey(session_, &mechanism, wanted.data(), wanted.size(), &key);
+  };
+  CK_OBJECT_HANDLE first = 0, second = 0;
+  ASSERT_RV(CKR_OK, generate(DerivedSecret().With(CKA_DERIVE, true), first));
+  ASSERT_RV(CKR_OK, generate(DerivedSecret(48), second));
+  const Bytes value = ReadBytes(session_, first, CKA_VALUE);
+  ASSERT_EQ(value.size(), 48U);
+  EXPECT_EQ(Bytes(value.begin(), value.begin() + 2), (Bytes{3, 3}));
+  EXPECT_NE(ReadBytes(session_, second, CKA_VALUE), value);
+  EXPECT_RV(CKR_TEMPLATE_INCONSISTENT, generate(DerivedSecret(47), second));
+  CK_VERSION told{};
+  const CK_TLS12_MASTER_KEY_DERIVE_PARAMS params{Randoms(), &told, CKM_SHA256};
+  EXPECT_EQ(Value(CKM_TLS12_MASTER_KEY_DERIVE, params, first, DerivedSecret()),
+            ReferenceTlsPrf("SHA256", value, "master secret", Join(client_, server_), 48));
+  EXPECT_EQ(told.major, 3);
+  EXPECT_EQ(told.minor, 3);
+}
+
+TEST_F(TlsTest, BadMasterParameters) {
+  CK_VERSION version{9, 9};
+  const CK_TLS12_MASTER_KEY_DERIVE_PARAMS good{Randoms(), &version, CKM_SHA256};
+  const auto refused = [&](CK_TLS12_MASTER_KEY_DERIVE_PARAMS params) {
+    Refused(CKR_MECHANISM_PARAM_INVALID, CKM_TLS12_MASTER_KEY_DERIVE, params, base_,
+            DerivedSecret());
+  };
+  for (const CK_MECHANISM_TYPE hash :
+       {CKM_SHA_1, CKM_SHA224, CKM_MD5, CKM_SHA256_HMAC, CKM_TLS_PRF}) {
+    auto params = good;
+    params.prfHashMechanism = hash;
+    refused(params);
+  }
+  for (const auto length :
+       {&CK_SSL3_RANDOM_DATA::ulClientRandomLen, &CK_SSL3_RANDOM_DATA::ulServerRandomLen}) {
+    for (const CK_ULONG value : {0, 31}) {
+      auto params = good;
+      params.RandomInfo.*length = value;
+      refused(params);
+    }
+  }
+  auto params = good;
+  params.pVersion = nullptr;
+  refused(params);
+  Refused(CKR_MECHANISM_PARAM_INVALID, CKM_TLS12_MASTER_KEY_DERIVE_DH, good, base_,
+          DerivedSecret());
+  // What a master secret is leaves the template no choice.
+  for (const size_t size : {47, 49}) {
+    Refused(CKR_TEMPLATE_INCONSISTENT, CKM_TLS12_MASTER_KEY_DERIVE, good, base_,
+            DerivedSecret(size));
+    const CK_OBJECT_HANDLE other = Create(session_, BaseSecret(Bytes(size, 3)));
+    Refused(CKR_KEY_SIZE_RANGE, CKM_TLS12_MASTER_KEY_DERIVE, good, other, DerivedSecret());
+  }
+  Refused(CKR_TEMPLATE_INCONSISTENT, CKM_TLS12_MASTER_KEY_DERIVE, good, base_,
+          DerivedSecret().With(CKA_KEY_TYPE, CK_ULONG{CKK_SHA256_HMAC}));
+  EXPECT_EQ(version.major, 9) << "written to beside an error";
+}
+
+class TlsKeySetTest : public TlsTest {
+ protected:
+  CK_RV Derive(CK_TLS12_KEY_MAT_PARAMS params, Template wanted, CK_OBJECT_HANDLE base) {
+    out_.hClientMacSecret = out_.hServerMacSecret = out_.hClientKey = out_.hServerKey = 77;
+    CK_MECHANISM mechanism = MechanismOf(CKM_TLS12_KEY_AND_MAC_DERIVE, params);
+    return P11().C_DeriveKey(session_, &mechanism, base, wanted.data(), wanted.size(), nullptr);
+  }
+  CK_RV Derive(CK_TLS12_KEY_MAT_PARAMS params, Template wanted) {
+    return Derive(params, std::move(wanted), base_);
+  }
+  void Refused(CK_RV code, CK_TLS12_KEY_MAT_PARAMS params, const Template& wanted) {
+    Refused(code, params, wanted, base_);
+  }
+  void Refused(CK_RV code, CK_TLS12_KEY_MAT_PARAMS params, const Template& wanted,
+               CK_OBJECT_HANDLE base) {
+    const auto before = FindAll(session_);
+    std::ranges::fill(ivs_, CK_BYTE{0});
+    EXPECT_RV(code, Derive(params, wanted, base));
+    EXPECT_EQ(FindAll(session_), before);
+    EXPECT_EQ(ivs_, Bytes(64));
+    for (const auto key :
+         {out_.hClientMacSecret, out_.hServerMacSecret, out_.hClientKey, out_.hServerKey}) {
+      EXPECT_EQ(key, 77U);
+    }
+  }
+  CK_TLS12_KEY_MAT_PARAMS Params() {
+    return {160, 128, 128, CK_FALSE, Randoms(), &out_, CKM_SHA256};
+  }
+  static Template Wanted() { return DerivedSecret(16).With(CKA_KEY_TYPE, CK_ULONG{CKK_AES}); }
+
+  Bytes ivs_ = Bytes(64);
+  CK_SSL3_KEY_MAT_OUT out_{0, 0, 0, 0, ivs_.data(), ivs_.data() + 32};
+};
+
+TEST_F(TlsKeySetTest, OnlyWhatHasASize) {
+  auto params = Params();
+  params.ulMacSizeInBits = 0;
+  params.ulIVSizeInBits = 0;
+  out_.pIVClient = out_.pIVServer = nullptr;
+  ASSERT_RV(CKR_OK, Derive(params, Wanted()));
+  EXPECT_EQ(out_.hClientMacSecret, CK_INVALID_HANDLE);
+  EXPECT_EQ(out_.hServerMacSecret, CK_INVALID_HANDLE);
+  const Bytes block =
+      ReferenceTlsPrf("SHA256", secret_, "key expansion", Join(server_, client_), 32);
+  EXPECT_EQ(Join(ReadBytes(session_, out_.hClientKey, CKA_VALUE),
+                 ReadBytes(session_, out_.hServerKey, CKA_VALUE)),
+            block);
+  params.ulMacSizeInBits = 128;
+  params.ulKeySizeInBits = 0;
+  ASSERT_RV(CKR_OK, Derive(params, Wanted()));
+  EXPECT_EQ(out_.hClientKey, CK_INVALID_HANDLE);
+  EXPECT_EQ(out_.hServerKey, CK_INVALID_HANDLE);
+  EXPECT_EQ(Join(ReadBytes(session_, out_.hClientMacSecret, CKA_VALUE),
+                 ReadBytes(session_, out_.hServerMacSecret, CKA_VALUE)),
+            block);
+}
+
+// As the base key is, so are all four; a template may only say the same.
+TEST_F(TlsKeySetTest, Protection) {
+  const CK_OBJECT_HANDLE hidden =
+      Create(session_, BaseSecret(secret_).With(CKA_SENSITIVE, true).With(CKA_EXTRACTABLE, false));
+  Template wanted = Wanted().Without(CKA_SENSITIVE).Without(CKA_EXTRACTABLE);
+  for (const bool secret : {false, true}) {
+    ASSERT_RV(CKR_OK, Derive(Params(), wanted, secret ? hidden : base_));
+    for (const auto key :
+         {out_.hClientMacSecret, out_.hServerMacSecret, out_.hClientKey, out_.hServerKey}) {
+      EXPECT_EQ(ReadBool(session_, key, CKA_SENSITIVE), secret);
+      EXPECT_EQ(ReadBool(session_, key, CKA_EXTRACTABLE), !secret);
+      // Imported keys were seen in the clear.
+      EXPECT_FALSE(ReadBool(session_, key, CKA_ALWAYS_SENSITIVE));
+      EXPECT_FALSE(ReadBool(session_, key, CKA_NEVER_EXTRACTABLE));
+    }
+  }
+  for (const auto attribute : {CKA_SENSITIVE, CKA_EXTRACTABLE}) {
+    for (const bool secret : {false, true}) {
+      const bool same = (attribute == CKA_SENSITIVE) == secret;
+      const Template other = Template(wanted).With(attribute, !same);
+      Refused(CKR_TEMPLATE_INCONSISTENT, Params(), other, secret ? hidden : base_);
+      EXPECT_RV(CKR_OK,
+                Derive(Params(), Template(wanted).With(attribute, same), secret ? hidden : base_));
+    }
+  }
+}
+
+TEST_F(TlsKeySetTest, BadParameters) {
+  constexpr CK_RV kBad = CKR_MECHANISM_PARAM_INVALID;
+  const auto with = [&](auto member, auto value) {
+    auto params = Params();
+    params.*member = value;
+    return params;
+  };
+  using P = CK_TLS12_KEY_MAT_PARAMS;
+  Refused(kBad, with(&P::bIsExport, CK_BBOOL{CK_TRUE}), Wanted());
+  Refused(kBad, with(&P::pReturnedKeyMaterial, nullptr), Wanted());
+  Refused(kBad, with(&P::prfHashMechanism, CKM_SHA_1), Wanted());
+  for (const CK_ULONG bits : {CK_ULONG{7}, CK_ULONG{520}, ~CK_ULONG{0}}) {
+    Refused(kBad, with(&P::ulMacSizeInBits, bits), Wanted());
+    Refused(kBad, with(&P::ulKeySizeInBits, bits), Wanted());
+    Refused(kBad, with(&P::ulIVSizeInBits, bits), Wanted());
+  }
+  Refused(kBad, with(&P::ulIVSizeInBits, CK_ULONG{136}), Wanted());
+  // IVs without a cipher would be key bytes in the clear.
+  Refused(kBad, with(&P::ulKeySizeInBits, CK_ULONG{0}), Wanted());
+  auto params = Params();
+  params.ulMacSizeInBits = params.ulKeySizeInBits = params.ulIVSizeInBits = 0;
+  Refused(kBad, params, Wanted());
+  for (CK_BYTE** iv : {&out_.pIVClient, &out_.pIVServer}) {
+    CK_BYTE* const kept = *iv;
+    *iv = nullptr;
+    Refused(kBad, Params(), Wanted());
+    *iv = kept;
+  }
+  params = Params();
+  params.RandomInfo.ulServerRandomLen = 31;
+  Refused(kBad, params, Wanted());
+  Refused(CKR_TEMPLATE_INCONSISTENT, Params(), Wanted().With(CKA_VALUE_LEN, CK_ULONG{32}));
+  Refused(CKR_KEY_SIZE_RANGE, with(&P::ulKeySizeInBits, CK_ULONG{136}),
+          Wanted().Without(CKA_VALUE_LEN));
+  Refused(CKR_KEY_SIZE_RANGE, Params(), Wanted(),
+          Create(session_, BaseSecret(ReferenceRandom(47))));
+  Refused(CKR_KEY_TYPE_INCONSISTENT, Params(), Wanted(),
+          Create(session_, BaseSecret(ReferenceRandom(32)).With(CKA_KEY_TYPE, CK_ULONG{CKK_HKDF})));
+  EXPECT_RV(CKR_OK, Derive(Params(), Wanted()));
+}
+
+TEST_F(TlsTest, BadMacParameters) {
+  CK_OBJECT_HANDLE key = Create(session_, MacKey(secret_));
+  const auto begin = [&](CK_MECHANISM_TYPE hash, CK_ULONG size, CK_ULONG side) {
+    CK_TLS_MAC_PARAMS params{hash, size, side};
+    CK_MECHANISM mechanism = MechanismOf(CKM_TLS_MAC, params);
+    const CK_RV verify = P11().C_VerifyInit(session_, &mechanism, key);
+    const CK_RV sign = P11().C_SignInit(session_, &mechanism, key);
+    EXPECT_EQ(verify, sign);
+    return sign;
+  };
+  constexpr CK_RV kBad = CKR_MECHANISM_PARAM_INVALID;
+  for (const CK_MECHANISM_TYPE hash : {CKM_SHA_1, CKM_SHA224, CKM_TLS_PRF, CKM_SHA256_HMAC}) {
+    EXPECT_RV(kBad, begin(hash, 12, 1));
+  }
+  for (const CK_ULONG size : {0, 11, 65}) EXPECT_RV(kBad, begin(CKM_SHA256, size, 1));
+  for (const CK_ULONG side : {0, 3}) EXPECT_RV(kBad, begin(CKM_SHA256, 12, side));
+  // Handshake hashes are short; what is longer is no such thing.
+  ASSERT_RV(CKR_OK, begin(CKM_SHA256, 12, 1));
+  Bytes data(1025);
+  EXPECT_RV(CKR_OK, P11().C_SignUpdate(session_, data.data(), 1024));
+  EXPECT_RV(CKR_DATA_LEN_RANGE, P11().C_SignUpdate(session_, data.data(), 1));
+  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_SignUpdate(session_, data.data(), 1));
+  EXPECT_RV(CKR_DATA_LEN_RANGE,
+            P11().C_Verify(session_, data.data(), data.size(), data.data(), 12));
+}
+
+}  // namespace
+}  // namespace secretmem::conformance
