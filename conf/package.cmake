@@ -34,6 +34,8 @@ set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "PKCS#11 token with keys in memfd_secret memory")
 set(CPACK_PACKAGE_CONTACT "${SECRETMEM_MAINTAINER}")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+# The one that counts with CPACK_SET_DESTDIR; the build tree's own where it is not set.
+set(CPACK_INSTALL_PREFIX /usr)
 # Files outside the prefix (/etc), and scripts that look at the prefix, need the real one.
 set(CPACK_SET_DESTDIR ON)
 set(CPACK_STRIP_FILES ON)

@@ -3,7 +3,11 @@
 
 #pragma once
 
+#if defined(__cplusplus) && __has_include("mechanisms/cryptoki.h")
 #include "mechanisms/cryptoki.h"
+#else  // installed, for clients
+#include <p11-kit/pkcs11.h>
+#endif
 
 #define CKA_SECRETMEM_BASE (CKA_VENDOR_DEFINED | 0x534d0000UL)
 
@@ -62,6 +66,7 @@
 #define CK_SECRETMEM_HPKE_OUTPUT_EXPORT 0UL  // an exported secret, RFC 9180, 5.3
 #define CK_SECRETMEM_HPKE_OUTPUT_KEM 1UL     // the KEM's shared secret itself, RFC 9180, 4
 
+typedef struct CK_SECRETMEM_HPKE_PARAMS CK_SECRETMEM_HPKE_PARAMS;
 struct CK_SECRETMEM_HPKE_PARAMS {
   CK_ULONG ulMode;
   CK_ULONG ulKem;
@@ -84,6 +89,7 @@ struct CK_SECRETMEM_HPKE_PARAMS {
 };
 typedef CK_SECRETMEM_HPKE_PARAMS* CK_SECRETMEM_HPKE_PARAMS_PTR;
 
+typedef struct CK_SECRETMEM_RESEAL_PARAMS CK_SECRETMEM_RESEAL_PARAMS;
 struct CK_SECRETMEM_RESEAL_PARAMS {
   CK_MECHANISM* pDecapsulation;  // as for C_DecapsulateKey; it may not name keys
   CK_BYTE* pCiphertext;
