@@ -92,7 +92,7 @@ TEST(CanaryTest, WritingAboveOrBelowAStackFailsItsBorrow) {
 
 // Beyond the canaries are inaccessible addresses: the fault really happens.
 TEST(CanaryTest, WritingFurtherFaults) {
-  if (kAddressSanitizer) GTEST_SKIP() << "its handler turns the fault into a report";
+  if (kSanitized) GTEST_SKIP() << "the handler turns the fault into a report";
   for (const bool before : {false, true}) {
     EXPECT_EQ(InChild([&] {
                 if (!InitialiseVault()) return 1;
