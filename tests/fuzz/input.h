@@ -44,7 +44,8 @@ class Input {
   // Some takes a length and that many bytes, in memory of exactly that size: who reads further is
   // seen to.
   Bytes Some(size_t most = 300) {
-    const size_t size = std::min(Below(most + 1), left_.size());
+    const size_t wanted = Below(most + 1);
+    const size_t size = std::min(wanted, left_.size());
     Bytes bytes(left_.begin(), left_.begin() + static_cast<std::ptrdiff_t>(size));
     left_ = left_.subspan(size);
     return bytes;
