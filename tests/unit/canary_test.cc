@@ -72,6 +72,7 @@ TEST_P(PageCanaryTest, WritingOverTheEndIsFoundByTrimming) {
 INSTANTIATE_TEST_SUITE_P(Sizes, PageCanaryTest, testing::Values(1, 32, 2032, 5000, 100'000));
 
 TEST(CanaryTest, WritingAboveOrBelowAStackFailsItsBorrow) {
+  if (kAddressSanitizer) GTEST_SKIP() << "its frames are laid out otherwise";
   for (const bool above : {false, true}) {
     EXPECT_EQ(InChild([&] {
                 if (!InitialiseVault()) return 1;
