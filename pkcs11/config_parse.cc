@@ -207,7 +207,45 @@ constexpr Section kSections[] = {
 
 }  // namespace
 
+namespace {
+
+// LineOfBareText returns the line of the first character beyond ASCII that is in no string and no
+// comment, or 0. toml++ up to 3.3 has undefined behaviour there instead of an error. Strings of
+// several lines count as bare text.
+int LineOfBareText(std::string_view text) {
+  const bool has_long_strings = text.find("\"\"\"") != text.npos || text.find("'''") != text.npos;
+  int line = 1;
+  char quote = 0;
+  bool is_comment = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\n') {
+      ++line;
+      quote = 0;
+      is_comment = false;
+    } else if ((c & 0x80) != 0) {
+      if (has_long_strings || (quote == 0 && !is_comment)) return line;
+    } else if (is_comment) {
+      continue;
+    } else if (quote != 0) {
+      if (c == '\\' && quote == '"' && i + 1 < text.size() && text[i + 1] != '\n') ++i;
+      if (c == quote) quote = 0;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+    } else if (c == '#') {
+      is_comment = true;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
 std::expected<Config, ConfigError> ParseConfig(std::string_view text, const std::string& source) {
+  if (const int line = LineOfBareText(text); line != 0) {
+    return std::unexpected(ConfigError{source + ":" + std::to_string(line) +
+                                       ": only strings of one line and comments go beyond ASCII"});
+  }
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
     return std::unexpected(ConfigError{source + ":" +

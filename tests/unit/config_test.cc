@@ -164,6 +164,16 @@ TEST(ParseConfigTest, WhatIsNoTomlIsAnErrorWithItsLine) {
   EXPECT_NE(Reason(std::string("a\0b = 1", 7)), "no error");
 }
 
+TEST(ParseConfigTest, BeyondAsciiInStringsAndCommentsOnly) {
+  const std::string reason = "only strings of one line and comments go beyond ASCII";
+  for (const char* text :
+       {"\n\u00e9", "\n[pin] \u00e9", "\n\"#\" \u00e9", "\nx = \"\\\"\" \u00e9"}) {
+    EXPECT_EQ(Reason(text), "f:2: " + reason) << text;
+  }
+  EXPECT_EQ(Parse("# \u00e9\ntokens.directory = \"/t\u00e9 # \u00e8\" # \u00e9").tokens_directory,
+            "/t\u00e9 # \u00e8");
+}
+
 TEST(ParseConfigTest, TheShippedFileIsTheDefaultsInWordsToo) {
   const std::string shipped = ReadFile(SECRETMEM_SOURCE_DIR "/conf/config.toml");
   ASSERT_NE(shipped, "");
