@@ -1,6 +1,5 @@
 #include "pkcs11/object_table.h"
 
-#include <algorithm>
 #include <atomic>
 #include <unordered_set>
 
@@ -104,10 +103,10 @@ std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::All() const {
 std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::TakeExpired(int64_t now,
                                                                              size_t most) {
   std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> expired;
-  expired.reserve(std::min(most, size_t{64}));
+  // Nothing is allocated any more once one is out.
+  expired.reserve(most);
   const std::unique_lock lock(mutex_);
-  while (expired.size() < expired.capacity() && !deadlines_.empty() &&
-         deadlines_.begin()->first <= now) {
+  while (expired.size() < most && !deadlines_.empty() && deadlines_.begin()->first <= now) {
     const CK_OBJECT_HANDLE handle = deadlines_.begin()->second;
     expired.emplace_back(handle, std::move(TakeOut(objects_.find(handle)).mapped()));
   }

@@ -7,34 +7,20 @@
 #include <openssl/objects.h>
 #include <openssl/param_build.h>
 
-#include <memory>
-#include <stdexcept>
 #include <string>
 
 #include "tests/conformance/ec.h"
+#include "tests/conformance/openssl.h"
 
 namespace secretmem::conformance {
 namespace {
 
-template <auto free>
-struct Free {
-  template <typename T>
-  void operator()(T* value) const {
-    free(value);
-  }
-};
-template <typename T, auto free>
-using Owned = std::unique_ptr<T, Free<free>>;
 using Pkey = Owned<EVP_PKEY, EVP_PKEY_free>;
 using Context = Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free>;
 using Number = Owned<BIGNUM, BN_free>;
 using Point = Owned<EC_POINT, EC_POINT_free>;
 using Group = Owned<EC_GROUP, EC_GROUP_free>;
 using Signature = Owned<ECDSA_SIG, ECDSA_SIG_free>;
-
-void Check(bool ok, const char* what) {
-  if (!ok) throw std::runtime_error(std::string("the reference computation failed: ") + what);
-}
 
 Number NumberOf(const CK_BYTE* bytes, size_t size) {
   return Number(BN_bin2bn(bytes, static_cast<int>(size), nullptr));

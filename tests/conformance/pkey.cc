@@ -7,15 +7,12 @@
 #include <openssl/x509.h>
 
 #include <cstdlib>
-#include <stdexcept>
 #include <string>
+
+#include "tests/conformance/openssl.h"
 
 namespace secretmem::conformance {
 namespace {
-
-void Check(bool ok, const char* what) {
-  if (!ok) throw std::runtime_error(std::string("the reference computation failed: ") + what);
-}
 
 // Encoded calls one of OpenSSL's i2d functions.
 template <class T>

@@ -6,29 +6,15 @@
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 
-#include <memory>
-#include <stdexcept>
 #include <string>
 
+#include "tests/conformance/openssl.h"
 #include "tests/conformance/x25519.h"
 
 namespace secretmem::conformance {
 namespace {
 
-template <auto free>
-struct Free {
-  template <typename T>
-  void operator()(T* value) const {
-    free(value);
-  }
-};
-template <typename T, auto free>
-using Owned = std::unique_ptr<T, Free<free>>;
 using Key = Owned<EVP_PKEY, EVP_PKEY_free>;
-
-void Check(bool ok, const char* what) {
-  if (!ok) throw std::runtime_error(std::string("the reference computation failed: ") + what);
-}
 
 Key PrivateKey(const Bytes& bytes) {
   Key key(EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, bytes.data(), bytes.size()));

@@ -6,30 +6,15 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
-#include <memory>
-#include <stdexcept>
-
+#include "tests/conformance/openssl.h"
 #include "tests/conformance/rsa.h"
 
 namespace secretmem::conformance {
 namespace {
 
-template <auto free>
-struct Free {
-  template <typename T>
-  void operator()(T* value) const {
-    free(value);
-  }
-};
-template <typename T, auto free>
-using Owned = std::unique_ptr<T, Free<free>>;
 using Key = Owned<EVP_PKEY, EVP_PKEY_free>;
 using Context = Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free>;
 using Number = Owned<BIGNUM, BN_free>;
-
-void Check(bool ok, const char* what) {
-  if (!ok) throw std::runtime_error(std::string("the reference computation failed: ") + what);
-}
 
 struct Part {
   const char* name;

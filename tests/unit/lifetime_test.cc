@@ -11,10 +11,6 @@
 namespace secretmem {
 namespace {
 
-Pin PinOf(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
 class LifetimeTest : public testing::Test {
  protected:
   void SetUp() override {

@@ -11,8 +11,10 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "pkcs11/pin.h"
 #include "pkcs11/token_store.h"
 
 namespace secretmem {
@@ -39,6 +41,10 @@ class TemporaryDirectory {
 };
 
 inline std::vector<uint8_t> Bytes(const std::string& text) { return {text.begin(), text.end()}; }
+
+inline Pin PinOf(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
 
 inline std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

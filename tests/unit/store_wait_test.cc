@@ -21,10 +21,6 @@ namespace {
 
 using Kind = StoreError::Kind;
 
-Pin PinOf(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
 // What the processes of a test tell each other.
 struct Shared {
   std::atomic<bool> locked;

@@ -15,10 +15,6 @@
 namespace secretmem {
 namespace {
 
-Pin PinOf(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
 class TokenDamageTest : public testing::Test {
  protected:
   static constexpr size_t kObjects = 5;

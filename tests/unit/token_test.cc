@@ -19,10 +19,6 @@ namespace {
 
 constexpr CK_FLAGS kReadWriteSession = CKF_SERIAL_SESSION | CKF_RW_SESSION;
 
-Pin PinOf(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
 class TokenTest : public testing::Test {
  protected:
   void SetUp() override {
