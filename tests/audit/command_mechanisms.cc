@@ -23,9 +23,11 @@ Table ScenariosOf(const Token& token) {
     }
     return false;
   };
-  for (Scenario& scenario : BasicScenarios()) {
-    if (scenario.mechanism == ck::kNone || has(scenario.mechanism, scenario.function)) {
-      table.scenarios.push_back(std::move(scenario));
+  for (auto scenarios : {BasicScenarios(), TokenScenarios(), RefusalScenarios()}) {
+    for (Scenario& scenario : scenarios) {
+      if (scenario.mechanism == ck::kNone || has(scenario.mechanism, scenario.function)) {
+        table.scenarios.push_back(std::move(scenario));
+      }
     }
   }
   for (const auto& [type, flags] : mechanisms) {

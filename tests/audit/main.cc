@@ -73,9 +73,9 @@ int main(int argc, char** argv) {
   common(app.add_subcommand("threads", "threads that ended"))->callback([&] {
     result = AuditThreads(options);
   });
-  common(app.add_subcommand("attacks", "attacks on a live process"))->callback([&] {
-    result = AuditAttacks(options);
-  });
+  auto* attacks = common(app.add_subcommand("attacks", "attacks on a live process"));
+  attacks->add_flag("--list", options.list, "list the attacks with what they must get, and end");
+  attacks->callback([&] { result = AuditAttacks(options); });
   auto* svg = common(app.add_subcommand("svg", "draw the mappings of processes"));
   svg->add_option("--output", options.output, "file to write")->required();
   svg->callback([&] { result = DrawMappings(options); });
