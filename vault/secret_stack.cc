@@ -19,6 +19,7 @@
 #include "vault/secret_heap.h"
 #include "vault/secret_memory.h"
 #include "vault/stack_switch.h"
+#include "vault/used_stack.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -197,28 +198,15 @@ int VectorLevel() {
 }
 const int g_vectors = VectorLevel();
 
-// FindUsed sets |used| to the part of |stack| that the call has written. Stacks are zero before, so
-// the lowest byte that is not zero is the deepest that counts: what was written as zero below it
-// tells nothing.
+// FindUsed sets |used| to the part of |stack| that the call has written, between the canaries.
 struct UsedPart {
   const Stack* stack;
   size_t first = 0;
 };
 void FindUsed(void* argument) {
   auto& used = *static_cast<UsedPart*>(argument);
-  // GCC makes vector registers of these, 16 bytes wide on every architecture.
-  using Vector [[gnu::vector_size(16)]] = uint64_t;
-  constexpr size_t kStep = 8;
-  // Between the canaries.
-  const auto* vectors = reinterpret_cast<const Vector*>(used.stack->low + kCanaryBytes);
-  const size_t count = (used.stack->bytes - kAboveTop - kCanaryBytes) / sizeof(Vector);
-  size_t i = 0;
-  for (; i + kStep <= count; i += kStep) {
-    const Vector any = vectors[i] | vectors[i + 1] | vectors[i + 2] | vectors[i + 3] |
-                       vectors[i + 4] | vectors[i + 5] | vectors[i + 6] | vectors[i + 7];
-    if ((any[0] | any[1]) != 0) break;
-  }
-  used.first = kCanaryBytes + i * sizeof(Vector);
+  used.first = kCanaryBytes + internal::UsedFrom(used.stack->low + kCanaryBytes,
+                                                 used.stack->bytes - kAboveTop - kCanaryBytes);
 }
 
 // The switches below announce themselves to AddressSanitizer. To ThreadSanitizer they are calls

@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   mechanisms->add_option("--other-steps", options.other_steps, "the same with everything else");
   mechanisms->add_option("--interval", options.interval, "instructions between whole looks");
   mechanisms->add_flag("--no-steps", options.no_steps, "look only between calls");
+  mechanisms->add_flag("--log", options.log, "search what the module logs at its most talkative");
   bool without_ptrace = false;
   mechanisms->add_flag("--without-ptrace", without_ptrace, "run as where ptrace is forbidden");
   mechanisms->add_flag("--list", options.list, "list the scenarios and end");
