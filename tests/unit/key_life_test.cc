@@ -73,7 +73,16 @@ bool Seen(const SecretSpy& spy, std::span<const uint8_t> bytes) {
   return false;
 }
 bool Seen(const SecretSpy& spy, uint8_t number) { return Seen(spy, KeyOf(number)); }
-bool SeenPin(const SecretSpy& spy) { return Seen(spy, std::span(g_pin, kPinBytes)); }
+// SeenPin looks for the PIN and for the two forms in which HMAC begins with it.
+bool SeenPin(const SecretSpy& spy) {
+  for (const uint8_t pad : std::array<uint8_t, 3>{0x00, 0x36, 0x5c}) {
+    std::array<uint8_t, kPinBytes> padded;
+    std::ranges::transform(std::span(g_pin, kPinBytes), padded.begin(),
+                           [&](uint8_t byte) { return static_cast<uint8_t>(byte ^ pad); });
+    if (Seen(spy, padded)) return true;
+  }
+  return false;
+}
 
 CK_SESSION_HANDLE Open() {
   CK_SLOT_ID slots[4];
