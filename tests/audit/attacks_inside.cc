@@ -203,15 +203,25 @@ Outcome DebuggerCall(Live& live, std::string* detail) {
 Outcome MappingFlags(Live& live, std::string* detail) {
   if (!live.has_secret_regions()) return Outcome::kSkipped;
   bool good = true;
+  // Some kernels do not say of secret memory that it is locked: neither of the target's own.
+  bool says_locked = true;
+  for (const Mapping& mapping : ReadMappingsWithFlags(live.remote().pid())) {
+    if (mapping.start == kArenaAddress && mapping.secret()) {
+      says_locked = mapping.flags.find(" lo") != std::string::npos;
+    }
+  }
   for (const Mapping& region : live.Regions()) {
     // lo: locked, never swapped; dd: not dumped; dc: not copied to a child.
     for (const char* flag : {" lo", " dd", " dc"}) {
+      if (flag == std::string(" lo") && !says_locked) continue;
       if (region.flags.find(flag) != std::string::npos) continue;
       good = false;
       *detail += region.name + " lacks" + flag + "; ";
     }
   }
-  if (good) *detail = std::to_string(live.Regions().size()) + " regions: lo dd dc";
+  if (good)
+    *detail = std::to_string(live.Regions().size()) +
+              (says_locked ? " regions: lo dd dc" : " regions: dd dc");
   return good ? Outcome::kNothing : Outcome::kRead;
 }
 

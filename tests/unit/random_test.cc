@@ -95,7 +95,7 @@ TEST(RandomTest, StateLiesInSecretMemoryAndIsWiped) {
       const auto mapping = MappingOf(state);
       ASSERT_TRUE(mapping);
       EXPECT_TRUE(mapping->IsSecretmem()) << mapping->name;
-      for (const char* flag : {"lo", "dd", "dc"}) EXPECT_TRUE(mapping->HasFlag(flag)) << flag;
+      for (const char* flag : SecretFlags()) EXPECT_TRUE(mapping->HasFlag(flag)) << flag;
     }).join();
     if (state == nullptr) return;
     const auto after = MappingOf(state);

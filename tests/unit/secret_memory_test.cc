@@ -54,7 +54,7 @@ TEST(SecretMemoryTest, MapsZeroesUnmaps) {
   EXPECT_EQ(mapping->low, reinterpret_cast<uintptr_t>(*at + kPage));
   EXPECT_EQ(mapping->high, mapping->low + 2 * kPage);
   EXPECT_EQ(mapping->permissions, "rw-s");
-  for (const char* flag : {"lo", "dd", "dc"}) EXPECT_TRUE(mapping->HasFlag(flag)) << flag;
+  for (const char* flag : SecretFlags()) EXPECT_TRUE(mapping->HasFlag(flag)) << flag;
   const auto seen = spy.Look(*at + kPage, 2 * kPage);
   ASSERT_EQ(seen.size(), 2 * kPage);
   EXPECT_TRUE(IsZero(seen));

@@ -65,7 +65,7 @@ TEST_F(SecretStackTest, RunsInSecretmem) {
   EXPECT_TRUE(mapping->IsSecretmem()) << mapping->name;
   EXPECT_EQ(mapping->low, reinterpret_cast<uintptr_t>(stack));
   EXPECT_EQ(mapping->high - mapping->low, kStackBytes);
-  for (const char* flag : {"lo", "dd", "dc"}) EXPECT_TRUE(mapping->HasFlag(flag)) << flag;
+  for (const char* flag : SecretFlags()) EXPECT_TRUE(mapping->HasFlag(flag)) << flag;
   EXPECT_FALSE(ProcMemReads(getpid(), stack));
   EXPECT_FALSE(ProcessVmReads(getpid(), stack));
   EXPECT_FALSE(DiesTouching(stack));

@@ -205,7 +205,7 @@ TEST_F(VaultTest, LivesInSecretmemThatNobodyElseSees) {
   ASSERT_TRUE(mapping);
   EXPECT_TRUE(mapping->IsSecretmem()) << mapping->name;
   EXPECT_EQ(mapping->permissions, "rw-s");
-  for (const char* flag : {"lo", "dd", "dc"}) {
+  for (const char* flag : SecretFlags()) {
     EXPECT_TRUE(mapping->HasFlag(flag)) << flag << " of" << mapping->flags;
   }
   const auto file = spy.FileOf(place);

@@ -96,6 +96,21 @@ std::vector<Mapping> SecretMappings() {
   return mappings;
 }
 
+std::vector<const char*> SecretFlags() {
+  constexpr size_t kPage = 4096;
+  const int fd = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
+  bool locked = true;
+  if (fd >= 0 && ftruncate(fd, kPage) == 0) {
+    void* plain = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (const auto mapping = MappingOf(plain); plain != MAP_FAILED && mapping) {
+      locked = mapping->HasFlag("lo");
+      munmap(plain, kPage);
+    }
+  }
+  if (fd >= 0) close(fd);
+  return locked ? std::vector<const char*>{"lo", "dd", "dc"} : std::vector<const char*>{"dd", "dc"};
+}
+
 std::vector<std::string> Descriptors() {
   std::vector<std::string> descriptors;
   DIR* directory = opendir("/proc/self/fd");

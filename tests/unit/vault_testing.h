@@ -48,6 +48,11 @@ struct Mapping {
 std::optional<Mapping> MappingOf(const void* address);
 std::vector<Mapping> SecretMappings();
 
+// SecretFlags are those that a mapping of the module's must have: locked, as far as this kernel
+// says so of secret memory (Debian's 6.1 does not, and never swaps it either), not dumped, not
+// inherited.
+std::vector<const char*> SecretFlags();
+
 // Descriptors lists the open ones and what they point to.
 std::vector<std::string> Descriptors();
 
