@@ -143,12 +143,15 @@ TEST_P(TlsHashTest, KeyBlock) {
     EXPECT_EQ(ivs[1], safe ? Bytes(kIv) : part(2 * (kMac + kKey) + kIv, kIv));
     for (const auto key : {out.hClientMacSecret, out.hServerMacSecret}) {
       EXPECT_EQ(ReadUlong(session_, key, CKA_KEY_TYPE), CK_ULONG{CKK_GENERIC_SECRET});
-      EXPECT_TRUE(ReadBool(session_, key, CKA_SIGN) && ReadBool(session_, key, CKA_VERIFY) &&
-                  ReadBool(session_, key, CKA_DERIVE));
+      EXPECT_TRUE(ReadBool(session_, key, CKA_SIGN) && ReadBool(session_, key, CKA_VERIFY));
+      for (const auto usage : {CKA_ENCRYPT, CKA_DECRYPT, CKA_WRAP, CKA_UNWRAP, CKA_DERIVE}) {
+        EXPECT_FALSE(ReadBool(session_, key, usage)) << usage;
+      }
     }
     for (const auto key : {out.hClientKey, out.hServerKey}) {
       EXPECT_EQ(ReadUlong(session_, key, CKA_KEY_TYPE), CK_ULONG{CKK_AES});
-      EXPECT_TRUE(ReadBool(session_, key, CKA_ENCRYPT) && ReadBool(session_, key, CKA_DECRYPT));
+      EXPECT_TRUE(ReadBool(session_, key, CKA_ENCRYPT) && ReadBool(session_, key, CKA_DECRYPT) &&
+                  ReadBool(session_, key, CKA_DERIVE));
     }
   }
 }
@@ -440,14 +443,131 @@ TEST_F(TlsTest, BadMacParameters) {
   }
   for (const CK_ULONG size : {0, 11, 65}) EXPECT_RV(kBad, begin(CKM_SHA256, size, 1));
   for (const CK_ULONG side : {0, 3}) EXPECT_RV(kBad, begin(CKM_SHA256, 12, side));
-  // Handshake hashes are short; what is longer is no such thing.
-  ASSERT_RV(CKR_OK, begin(CKM_SHA256, 12, 1));
-  Bytes data(1025);
-  EXPECT_RV(CKR_OK, P11().C_SignUpdate(session_, data.data(), 1024));
-  EXPECT_RV(CKR_DATA_LEN_RANGE, P11().C_SignUpdate(session_, data.data(), 1));
-  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_SignUpdate(session_, data.data(), 1));
-  EXPECT_RV(CKR_DATA_LEN_RANGE,
-            P11().C_Verify(session_, data.data(), data.size(), data.data(), 12));
+}
+
+// Handshake hashes are short, but the data may have any length.
+TEST_F(TlsTest, MacOfMuchData) {
+  const CK_OBJECT_HANDLE key = Create(session_, MacKey(secret_));
+  CK_TLS_MAC_PARAMS params{CKM_SHA256, 12, 2};
+  CK_MECHANISM mechanism = MechanismOf(CKM_TLS_MAC, params);
+  for (const size_t size : {0, 1, 1025, 100'000}) {
+    Bytes data = ReferenceRandom(size + 1);
+    data.resize(size);
+    const Bytes seed = Join(ToBytes("client finished"), data);
+    const auto hmac = [&](const Bytes& first) {
+      return ReferenceHmac("SHA256", secret_, Join(first, seed));
+    };
+    Bytes expected = hmac(hmac({}));
+    expected.resize(12);
+    ASSERT_RV(CKR_OK, P11().C_SignInit(session_, &mechanism, key));
+    for (size_t at = 0; at < size; at += 999) {
+      EXPECT_RV(CKR_OK, P11().C_SignUpdate(session_, &data[at], std::min(size - at, size_t{999})));
+    }
+    Bytes out(12);
+    CK_ULONG length = out.size();
+    EXPECT_RV(CKR_OK, P11().C_SignFinal(session_, out.data(), &length));
+    EXPECT_EQ(out, expected);
+    ASSERT_RV(CKR_OK, P11().C_VerifyInit(session_, &mechanism, key));
+    EXPECT_RV(CKR_OK, P11().C_Verify(session_, data.data(), size, expected.data(), 12));
+  }
+}
+
+Bytes Join(std::initializer_list<CK_MECHANISM_TYPE> types) {
+  Bytes joined;
+  for (const CK_MECHANISM_TYPE type : types) joined = Join(joined, Template::Encode(type));
+  return joined;
+}
+
+// A master secret is for what TLS makes of it, and nothing else.
+TEST_F(TlsTest, UsesOfMasterSecrets) {
+  const Bytes uses = Join({CKM_TLS12_KEY_AND_MAC_DERIVE, CKM_TLS12_KEY_SAFE_DERIVE, CKM_TLS_KDF,
+                           CKM_TLS_MAC, CKM_TLS12_KDF, CKM_TLS12_MAC});
+  CK_VERSION version{};
+  Bytes hash = ReferenceRandom(32);
+  CK_TLS12_MASTER_KEY_DERIVE_PARAMS plain{Randoms(), &version, CKM_SHA256};
+  CK_TLS12_MASTER_KEY_DERIVE_PARAMS plain_dh{Randoms(), nullptr, CKM_SHA256};
+  CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS extended{CKM_SHA256, hash.data(), 32, &version};
+  CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS extended_dh{CKM_SHA256, hash.data(), 32, nullptr};
+  CK_MECHANISM masters[] = {
+      MechanismOf(CKM_TLS12_MASTER_KEY_DERIVE, plain),
+      MechanismOf(CKM_TLS12_MASTER_KEY_DERIVE_DH, plain_dh),
+      MechanismOf(CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE, extended),
+      MechanismOf(CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH, extended_dh),
+  };
+  const Template wanted = DerivedSecret().With(CKA_DERIVE, true).With(CKA_SIGN, true);
+  for (CK_MECHANISM& mechanism : masters) {
+    SCOPED_TRACE(mechanism.mechanism);
+    CK_OBJECT_HANDLE master = 0;
+    ASSERT_RV(CKR_OK, DeriveBy(session_, mechanism, base_, wanted, master));
+    EXPECT_EQ(ReadBytes(session_, master, CKA_ALLOWED_MECHANISMS), uses);
+    // The other mechanisms refuse it.
+    CK_OBJECT_HANDLE key = 0;
+    EXPECT_RV(CKR_MECHANISM_INVALID,
+              DeriveBy(session_, MechanismOf(CKM_TLS12_MASTER_KEY_DERIVE, plain), master,
+                       DerivedSecret(), key));
+    EXPECT_RV(CKR_MECHANISM_INVALID, DeriveBy(session_, {CKM_SHA256_KEY_DERIVATION, nullptr, 0},
+                                              master, DerivedSecret(), key));
+    CK_MECHANISM hmac{CKM_SHA256_HMAC, nullptr, 0};
+    EXPECT_RV(CKR_MECHANISM_INVALID, P11().C_SignInit(session_, &hmac, master));
+    std::string label = "EXPORTER-test";
+    CK_TLS_KDF_PARAMS kdf{
+        CKM_SHA256, reinterpret_cast<CK_BYTE*>(label.data()), label.size(), Randoms(), nullptr, 0};
+    EXPECT_EQ(Value(CKM_TLS_KDF, kdf, master, DerivedSecret(8)).size(), 8U);
+    // A template may leave some out, and name no others.
+    const Bytes fewer = Join({CKM_TLS_MAC, CKM_TLS12_KEY_SAFE_DERIVE});
+    ASSERT_RV(CKR_OK, DeriveBy(session_, mechanism, base_,
+                               Template(wanted).With(CKA_ALLOWED_MECHANISMS, fewer), master));
+    EXPECT_EQ(ReadBytes(session_, master, CKA_ALLOWED_MECHANISMS), fewer);
+    const auto before = FindAll(session_);
+    EXPECT_RV(CKR_TEMPLATE_INCONSISTENT,
+              DeriveBy(session_, mechanism, base_,
+                       Template(wanted).With(CKA_ALLOWED_MECHANISMS,
+                                             Join({CKM_TLS_MAC, CKM_SHA256_HMAC})),
+                       master));
+    EXPECT_EQ(FindAll(session_), before);
+  }
+}
+
+// What an exporter makes is as well kept as what it is made from; a master secret's own
+// protection is its template's.
+TEST_F(TlsTest, ProtectionOfDerivedKeys) {
+  std::string label = "EXPORTER-test";
+  CK_TLS_KDF_PARAMS kdf{
+      CKM_SHA256, reinterpret_cast<CK_BYTE*>(label.data()), label.size(), Randoms(), nullptr, 0};
+  CK_TLS12_MASTER_KEY_DERIVE_PARAMS master{Randoms(), nullptr, CKM_SHA256};
+  for (const bool sensitive : {false, true}) {
+    for (const bool extractable : {false, true}) {
+      CK_MECHANISM generate{CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
+      Template key = Template()
+                         .With(CKA_VALUE_LEN, CK_ULONG{48})
+                         .With(CKA_DERIVE, true)
+                         .With(CKA_SENSITIVE, sensitive)
+                         .With(CKA_EXTRACTABLE, extractable);
+      CK_OBJECT_HANDLE base = 0;
+      ASSERT_RV(CKR_OK, P11().C_GenerateKey(session_, &generate, key.data(), key.size(), &base));
+      const auto expect = [&](CK_MECHANISM mechanism, const Template& wanted, bool is_sensitive,
+                              bool is_extractable) {
+        SCOPED_TRACE(testing::Message() << std::hex << mechanism.mechanism);
+        CK_OBJECT_HANDLE made = 0;
+        ASSERT_RV(CKR_OK, DeriveBy(session_, mechanism, base, wanted, made));
+        EXPECT_EQ(ReadBool(session_, made, CKA_SENSITIVE), is_sensitive);
+        EXPECT_EQ(ReadBool(session_, made, CKA_EXTRACTABLE), is_extractable);
+        EXPECT_EQ(ReadBool(session_, made, CKA_ALWAYS_SENSITIVE), sensitive && is_sensitive);
+        EXPECT_EQ(ReadBool(session_, made, CKA_NEVER_EXTRACTABLE), !extractable && !is_extractable);
+      };
+      const Template open = DerivedSecret(48);
+      const Template silent = Template(open).Without(CKA_SENSITIVE).Without(CKA_EXTRACTABLE);
+      for (const auto type : {CKM_TLS_KDF, CKM_TLS12_KDF}) {
+        expect(MechanismOf(type, kdf), open, sensitive, extractable);
+        expect(MechanismOf(type, kdf), silent, sensitive, extractable);
+      }
+      constexpr auto kMaster = CKM_TLS12_MASTER_KEY_DERIVE_DH;
+      expect(MechanismOf(kMaster, master), open, false, true);
+      expect(MechanismOf(kMaster, master), silent, sensitive, extractable);
+      Template closed = Template(open).With(CKA_SENSITIVE, true).With(CKA_EXTRACTABLE, false);
+      expect(MechanismOf(kMaster, master), closed, true, false);
+    }
+  }
 }
 
 }  // namespace
