@@ -57,15 +57,75 @@ class TlsTest : public SessionTest {
   CK_OBJECT_HANDLE base_ = 0;
 };
 
-// The test vector of the SHA-256 PRF that was given to the IETF's TLS working group: the seed's
-// sixteen bytes do not make randoms, so it runs through OpenSSL only, which then is what this
-// module is compared with.
+// The test vectors of the PRF that were given to the IETF's TLS working group: the seed's sixteen
+// bytes do not make randoms, so they run through OpenSSL only, which then is what this module is
+// compared with.
 TEST(TlsReferenceTest, KnownPrf) {
-  EXPECT_EQ(ReferenceTlsPrf("SHA256", FromHex("9bbe436ba940f017b17652849a71db35"), "test label",
-                            FromHex("a0ba9f936cda311827a6f796ffd5198c"), 100),
-            FromHex("e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35"
-                    "c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f7967"
-                    "89baa48082d122ee42c5a72e5a5110fff70187347b66"));
+  const struct {
+    const char* hash;
+    const char* secret;
+    const char* seed;
+    const char* out;
+  } kVectors[] = {
+      {"SHA256", "9bbe436ba940f017b17652849a71db35", "a0ba9f936cda311827a6f796ffd5198c",
+       "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e"
+       "14baf9af0fa022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5"
+       "a72e5a5110fff70187347b66"},
+      {"SHA384", "b80b733d6ceefcdc71566ea48e5567df", "cd665cf6a8447dd6ff8b27555edb7465",
+       "7b0c18e9ced410ed1804f2cfa34a336a1c14dffb4900bb5fd7942107e81c83cde9ca0faa60be9fe34f82b123"
+       "3c9146a0e534cb400fed2700884f9dc236f80edd8bfa961144c9e8d792eca722a7b32fc3d416d473ebc2c5fd"
+       "4abfdad05d9184259b5bf8cd4d90fa0d31e2dec479e4f1a26066f2eea9a69236a3e52655c9e9aee691c8f3a2"
+       "6854308d5eaa3be85e0990703d73e56f"},
+      {"SHA512", "b0323523c1853599584d88568bbb05eb", "d4640e12e4bcdbfb437f03e6ae418ee5",
+       "1261f588c798c5c201ff036e7a9cb5edcd7fe3f94c669a122a4638d7d508b283042df6789875c7147e906d86"
+       "8bc75c45e20eb40c1cf4a1713b27371f68432592f7dc8ea8ef223e12ea8507841311bf68653d0cfc4056d811"
+       "f025c45ddfa6e6fec702f054b409d6f28dd0a3233e498da41a3e75c5630eedbe22fe254e33a1b0e9f6b98266"
+       "75bec7d01a845658dc9c397545401d40b9f46c7a400ee1b8f81ca0a60d1a397a1028bff5d2ef5066126842fb"
+       "8da4197632bdb54ff6633f86bbc836e640d4d898"}};
+  for (const auto& vector : kVectors) {
+    const Bytes out = FromHex(vector.out);
+    EXPECT_EQ(ReferenceTlsPrf(vector.hash, FromHex(vector.secret), "test label",
+                              FromHex(vector.seed), out.size()),
+              out);
+  }
+}
+
+// NIST's vectors for the key schedule of TLS 1.2: a master secret, and a key block that is cut into
+// MAC and write keys of 32 bytes.
+TEST_F(TlsTest, Nist) {
+  client_ = FromHex("36c129d01a3200894b9179faac589d9835d58775f9b5ea3587cb8fd0364cae8c");
+  server_ = FromHex("f6c9575ed7ddd73e1f7d16eca115415812a43c2b747daaaae043abfb50053fce");
+  const Bytes premaster = FromHex(
+      "f8938ecc9edebc5030c0c6a441e213cd24e6f770a50dda07876f8d55da062bcadb386b411fd4fe4313a604fce6c1"
+      "7fbc");
+  const Bytes master = FromHex(
+      "202c88c00f84a17a20027079604787461176455539e705be730890602c289a5001e34eeb3a043e5d52a65e661251"
+      "88bf");
+  const CK_TLS12_MASTER_KEY_DERIVE_PARAMS params{Randoms(), nullptr, CKM_SHA256};
+  EXPECT_EQ(Value(CKM_TLS12_MASTER_KEY_DERIVE_DH, params, Create(session_, BaseSecret(premaster)),
+                  DerivedSecret()),
+            master);
+
+  client_ = FromHex("62e1fd91f23f558a605f28478c58cf72637b89784d959df7e946d3f07bd1b616");
+  server_ = FromHex("ae6c806f8ad4d80784549dff28a4b58fd837681a51d928c3e30ee5ff14f39868");
+  const CK_OBJECT_HANDLE base = Create(session_, BaseSecret(master));
+  for (const auto type : {CKM_TLS12_KEY_AND_MAC_DERIVE, CKM_TLS12_KEY_SAFE_DERIVE}) {
+    CK_SSL3_KEY_MAT_OUT out{};
+    CK_TLS12_KEY_MAT_PARAMS material{256, 256, 0, CK_FALSE, Randoms(), &out, CKM_SHA256};
+    CK_MECHANISM mechanism = MechanismOf(type, material);
+    Template wanted = DerivedSecret(32).With(CKA_KEY_TYPE, CK_ULONG{CKK_AES});
+    ASSERT_RV(CKR_OK,
+              P11().C_DeriveKey(session_, &mechanism, base, wanted.data(), wanted.size(), nullptr));
+    const char* const keys[] = {"d06139889fffac1e3a71865f504aa5d0d2a2e89506c6f2279b670c3e1b74f531",
+                                "016a2530c51a3a0f7e1d6590d0f0566b2f387f8d11fd4f731cdd572d2eae927f",
+                                "6f2f81410b25e6960be68985add6c38445ad9f8c64bf8068bf9a6679485d966f",
+                                "1ad6f68b43495b10a683755ea2b858d70ccac7ec8b053c6bd41ca299d4e51928"};
+    const CK_OBJECT_HANDLE made[] = {out.hClientMacSecret, out.hServerMacSecret, out.hClientKey,
+                                     out.hServerKey};
+    for (size_t i = 0; i < std::size(keys); ++i) {
+      EXPECT_EQ(ReadBytes(session_, made[i], CKA_VALUE), FromHex(keys[i]));
+    }
+  }
 }
 
 class TlsHashTest : public TlsTest, public testing::WithParamInterface<TlsHash> {
