@@ -6,7 +6,7 @@
 namespace secretmem::conformance {
 namespace {
 
-class PublishedAesTest : public SessionTest {
+class PublishedAesTest : public UserTest {
  protected:
   CK_OBJECT_HANDLE Key(const char* hex) { return ImportKey(session_, CKK_AES, FromHex(hex)); }
 
