@@ -316,6 +316,12 @@ TEST_F(TlsTest, Premaster) {
   EXPECT_EQ(Bytes(value.begin(), value.begin() + 2), (Bytes{3, 3}));
   EXPECT_NE(ReadBytes(session_, second, CKA_VALUE), value);
   EXPECT_RV(CKR_TEMPLATE_INCONSISTENT, generate(DerivedSecret(47), second));
+  // What says nothing can be wrapped, as it is made for that, and not read.
+  CK_OBJECT_HANDLE silent = 0;
+  ASSERT_RV(CKR_OK, generate(Template().With(CKA_TOKEN, false), silent));
+  EXPECT_TRUE(ReadBool(session_, silent, CKA_EXTRACTABLE));
+  EXPECT_TRUE(ReadBool(session_, silent, CKA_DERIVE));
+  EXPECT_RV(CKR_ATTRIBUTE_SENSITIVE, ReadAttribute(session_, silent, CKA_VALUE).rv);
   CK_VERSION told{};
   const CK_TLS12_MASTER_KEY_DERIVE_PARAMS params{Randoms(), &told, CKM_SHA256};
   EXPECT_EQ(Value(CKM_TLS12_MASTER_KEY_DERIVE, params, first, DerivedSecret()),
@@ -554,11 +560,17 @@ TEST_F(TlsTest, UsesOfMasterSecrets) {
       MechanismOf(CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE, extended),
       MechanismOf(CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH, extended_dh),
   };
-  const Template wanted = DerivedSecret().With(CKA_DERIVE, true).With(CKA_SIGN, true);
+  // Clients do not say that it shall derive and sign.
+  const Template wanted = DerivedSecret();
   for (CK_MECHANISM& mechanism : masters) {
     SCOPED_TRACE(mechanism.mechanism);
     CK_OBJECT_HANDLE master = 0;
     ASSERT_RV(CKR_OK, DeriveBy(session_, mechanism, base_, wanted, master));
+    EXPECT_TRUE(ReadBool(session_, master, CKA_DERIVE));
+    CK_TLS_MAC_PARAMS mac{CKM_SHA256, 12, 1};
+    CK_MECHANISM finished = MechanismOf(CKM_TLS_MAC, mac);
+    EXPECT_RV(CKR_OK, P11().C_SignInit(session_, &finished, master));
+    EXPECT_RV(CKR_OK, P11().C_SignInit(session_, nullptr, 0));
     EXPECT_EQ(ReadBytes(session_, master, CKA_ALLOWED_MECHANISMS), uses);
     // The other mechanisms refuse it.
     CK_OBJECT_HANDLE key = 0;
