@@ -241,6 +241,22 @@ TEST_F(StateSweepTest, OfAnotherKind) {
   });
 }
 
+// §5.6.8: C_SessionCancel ends the kind that it names, and no other.
+TEST_F(StateSweepTest, SessionCancel) {
+  if (P11v32() == nullptr) GTEST_SKIP() << "a module before 3.2";
+  CK_FLAGS all = 0;
+  for (const CK_FLAGS use : kBegun) all |= use;
+  ForEach(kBegun, [&](const SweepRow& row, CK_FLAGS use) {
+    EXPECT_RV(CKR_OK, P11v32()->C_SessionCancel(session_, use)) << "nothing to cancel";
+    Begin(row, use);
+    EXPECT_RV(CKR_OK, P11v32()->C_SessionCancel(session_, all & ~use));
+    EXPECT_RV(CKR_OPERATION_ACTIVE, TryToBegin(row, use)) << "another kind's cancellation";
+    EXPECT_RV(CKR_OK, P11v32()->C_SessionCancel(session_, use));
+    if ((use & kMessageUses) == 0) ExpectNone(use);
+    Works(row, use);
+  });
+}
+
 // A key without the flag for it: refused, nothing begun, nothing made.
 TEST_F(StateSweepTest, UsageFlags) {
   const auto check = [&](const SweepRow& row, CK_FLAGS use) {
