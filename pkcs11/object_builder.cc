@@ -34,6 +34,21 @@ uint16_t FlagOf(Origin origin) {
   return 0;
 }
 
+// MakesTlsSecret says whether a mechanism makes a premaster or master secret of TLS, which is for
+// deriving others.
+bool MakesTlsSecret(CK_MECHANISM_TYPE mechanism) {
+  switch (mechanism) {
+    case CKM_TLS_PRE_MASTER_KEY_GEN:
+    case CKM_TLS12_MASTER_KEY_DERIVE:
+    case CKM_TLS12_MASTER_KEY_DERIVE_DH:
+    case CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE:
+    case CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // Builder makes one object; its members are the steps of BuildObject.
 class Builder {
  public:
@@ -151,6 +166,11 @@ class Builder {
 
   bool IsGenerated() const { return origin_flag_ == kGenerate; }
 
+  // Clients make a TLS premaster secret to wrap it to the server's key, and say nothing of it.
+  bool IsMadeToBeSent() const {
+    return IsGenerated() && request_.mechanism == CKM_TLS_PRE_MASTER_KEY_GEN;
+  }
+
   CK_RV Store() {
     // Enough for the keys of most clients: one allocation, cut to size in the end.
     built_.attributes.Reserve(512);
@@ -218,7 +238,9 @@ class Builder {
         attributes.SetBytes(rule.type, {});
         break;
       case DefaultValue::kUsage:
-        attributes.SetBool(rule.type, DefaultUsage(*key_type_, class_bit_, rule.type));
+        attributes.SetBool(rule.type,
+                           DefaultUsage(*key_type_, class_bit_, rule.type) ||
+                               (rule.type == CKA_DERIVE && MakesTlsSecret(request_.mechanism)));
         break;
       case DefaultValue::kBuilder:
         StoreByOrigin(rule.type);
@@ -240,15 +262,17 @@ class Builder {
         attributes.SetBytes(type, BytesOf(request_.unique_id));
         break;
       case CKA_SENSITIVE:
-        attributes.SetBool(
-            type, derived ? base->sensitive : class_bit_ == kPrivateKeyClass || request_.bound_to);
+        attributes.SetBool(type, derived ? base->sensitive
+                                         : class_bit_ == kPrivateKeyClass || request_.bound_to ||
+                                               IsMadeToBeSent());
         break;
       case CKA_EXTRACTABLE:
         attributes.SetBool(
             type, derived ? base->extractable
                           : request_.origin == Origin::kUnwrap ||
                                 request_.origin == Origin::kEncapsulate ||
-                                (request_.origin == Origin::kDecapsulate && !request_.bound_to));
+                                (request_.origin == Origin::kDecapsulate && !request_.bound_to) ||
+                                IsMadeToBeSent());
         break;
       case CKA_SECRETMEM_BOUND_TO:
         if (request_.bound_to) attributes.SetBytes(type, *request_.bound_to);

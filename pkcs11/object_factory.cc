@@ -1,6 +1,7 @@
 #include "pkcs11/object_factory.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "mechanisms/check_value.h"
 #include "mechanisms/key_family.h"
@@ -47,6 +48,24 @@ CkStatus CheckPublicKeyInfo(Object& object) {
   }
   object.attributes.Remove(CKA_PUBLIC_KEY_INFO);
   return {};
+}
+
+// IsSubset says whether each number of |few| is one of |many|; both are CKA_ALLOWED_MECHANISMS.
+bool IsSubset(std::span<const uint8_t> few, std::span<const uint8_t> many) {
+  const auto number = [](std::span<const uint8_t> list, size_t at) {
+    CK_MECHANISM_TYPE type;
+    memcpy(&type, list.data() + at, sizeof(type));
+    return type;
+  };
+  for (size_t i = 0; i + sizeof(CK_MECHANISM_TYPE) <= few.size(); i += sizeof(CK_MECHANISM_TYPE)) {
+    bool found = false;
+    for (size_t k = 0; k + sizeof(CK_MECHANISM_TYPE) <= many.size();
+         k += sizeof(CK_MECHANISM_TYPE)) {
+      found |= number(few, i) == number(many, k);
+    }
+    if (!found) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -96,6 +115,14 @@ SecretRequest RequestOf(const Object& object) {
 
 CkStatus Complete(Object& object, NewKey key) {
   for (const AttributeValue& value : key.attributes) {
+    if (value.type == CKA_ALLOWED_MECHANISMS && object.attributes.Has(value.type) &&
+        !object.attributes.Get(value.type)->empty()) {
+      // Of the mechanisms that the key is for, a template may leave some out.
+      if (!IsSubset(*object.attributes.Get(value.type), value.value)) {
+        return Refuse(CKR_TEMPLATE_INCONSISTENT);
+      }
+      continue;
+    }
     object.attributes.SetBytes(value.type, value.value);
   }
   if (object.object_class() == CKO_SECRET_KEY) {

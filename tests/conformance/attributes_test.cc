@@ -228,7 +228,9 @@ TEST_F(SetAttributeTest, OneWay) {
       ASSERT_EQ(ReadBool(session_, object, way.type), !way.end);
       EXPECT_RV(CKR_OK, Set(object, Template().With(way.type, way.end)));
       EXPECT_EQ(ReadBool(session_, object, way.type), way.end);
+      // From then on it is read-only: there is no setting it to what it is either.
       EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, Set(object, Template().With(way.type, !way.end)));
+      EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, Set(object, Template().With(way.type, way.end)));
       EXPECT_EQ(ReadBool(session_, object, way.type), way.end);
     }
   }
