@@ -18,7 +18,11 @@ def main():
     with open(f"{arguments.build}/compile_commands.json", encoding="utf-8") as file:
         commands = json.load(file)
     ours = re.compile(r" -o (vault|mechanisms|pkcs11)/")
-    sources = sorted({entry["file"] for entry in commands if ours.search(entry["command"])})
+    sources = sorted(
+        entry["file"]
+        for entry in commands
+        if ours.search(entry["command"]) and entry["file"].endswith(".cc")
+    )
     if len(sources) < 100:
         print(f"only {len(sources)} sources of the module in compile_commands.json")
         return 1
