@@ -136,8 +136,8 @@ struct Against {
         !ECDSA_SIG_set0(parsed.get(), r.get(), s.get())) {
       return CKR_DEVICE_MEMORY;
     }
-    r.release();
-    s.release();
+    (void)r.release();
+    (void)s.release();
     return ECDSA_do_verify(digest.data(), digest.size(), parsed.get(), &key)
                ? CKR_OK
                : CKR_SIGNATURE_INVALID;

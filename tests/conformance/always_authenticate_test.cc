@@ -135,6 +135,17 @@ TEST_F(AlwaysAuthenticateTest, OneCall) {
   EXPECT_EQ(FindAll(session_), before);
 }
 
+// Other keys do not ask, and then there is nobody to log in.
+TEST_F(AlwaysAuthenticateTest, OtherKeys) {
+  Template key =
+      Ed25519PrivateKey(ReferenceRandom(32)).With(CKA_PRIVATE, true).With(CKA_SIGN, true);
+  const CK_OBJECT_HANDLE plain = Create(session_, key);
+  const Use use{"EDDSA", P11().C_SignInit, CKM_EDDSA, plain, {P11().C_Sign}};
+  ASSERT_RV(CKR_OK, Begin(use));
+  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, Again());
+  EXPECT_RV(CKR_OK, Call(use, 0));
+}
+
 // §4.9: only with CKA_PRIVATE.
 TEST_F(AlwaysAuthenticateTest, PublicObjects) {
   Template key = Guarded(X25519PrivateKey(ReferenceRandom(32))).With(CKA_PRIVATE, false);
