@@ -130,8 +130,8 @@ constexpr AttributeRule kRules[] = {
 
     {CKA_SECRETMEM_PROTECTION, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
     {CKA_SECRETMEM_AT_REST, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
-    {CKA_SECRETMEM_BOUND_TO, kBytes, kPrivateKeyClass, kMontgomeryFamily | kWeierstrassFamily,
-     kCreate | kGenerate, kAbsent},
+    {CKA_SECRETMEM_BOUND_TO, kBytes, kPrivateKeyClass,
+     kMontgomeryFamily | kWeierstrassFamily | kMlKemFamily, kCreate | kGenerate, kAbsent},
     {CKA_SECRETMEM_BOUND_TO, kBytes, kSecretKeyClass, kSymmetricFamily, kReadOnly, kBuilder},
     {CKA_SECRETMEM_LIFETIME, kLifetime, kPrivateOrSecret, kAnyFamily, kMake | kCopy, kAbsent},
     {CKA_SECRETMEM_EXPIRES, kUlong, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
