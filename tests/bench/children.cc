@@ -32,6 +32,11 @@ std::string ReadAll(int fd) {
 
 }  // namespace
 
+std::string& SettingsOfChildren() {
+  static std::string settings;
+  return settings;
+}
+
 Json InChild(const std::string& what, const Json& request) {
   int ends[2];
   if (pipe(ends) != 0) throw std::runtime_error("pipe");
@@ -43,7 +48,7 @@ Json InChild(const std::string& what, const Json& request) {
     close(ends[0]);
     close(ends[1]);
     execl("/proc/self/exe", "bench_modules", "--child", what.c_str(), "--request", text.c_str(),
-          nullptr);
+          "--settings", SettingsOfChildren().c_str(), nullptr);
     _exit(127);
   }
   close(ends[1]);

@@ -16,6 +16,9 @@ using Json = nlohmann::json;
 // {"lacking": reason} where it had none.
 Json InChild(const std::string& what, const Json& request);
 
+// SettingsOfChildren are those of TokenDirectory that children get too.
+std::string& SettingsOfChildren();
+
 // Serve is the other side: it prints the answer and returns the exit status.
 int Serve(const std::string& what, const std::string& request);
 

@@ -239,7 +239,7 @@ Json Measure(const Options& options) {
 int Main(int argc, char** argv) {
   CLI::App app("PKCS#11 modules beside BoringSSL's own calls, in one run");
   Options options;
-  std::string child, request;
+  std::string child, request, settings;
   app.add_option("--module", options.modules,
                  "PATH or PATH:LABEL, several times; bounds are those of the first");
   app.add_option("--part", options.parts, "alone, threads, present, start")->delimiter(',');
@@ -255,9 +255,12 @@ int Main(int argc, char** argv) {
   app.add_option("--guard", options.guard, "fail where a bound is missed by more than this factor");
   app.add_option("--json", options.json, "write the results to this file");
   app.add_option("--svg", options.svg, "draw the curves of threads into this file");
+  app.add_option("--settings", settings, "more lines of secretmem-pkcs11's configuration");
   app.add_option("--child", child)->group("");
   app.add_option("--request", request)->group("");
   CLI11_PARSE(app, argc, argv);
+  TokenDirectory::AddSettings(settings);
+  SettingsOfChildren() = settings;
   if (!child.empty()) return Serve(child, request);
   if (options.modules.empty()) return app.exit(CLI::RequiredError("--module"));
   if (options.threads.front() != 1) return app.exit(CLI::ValidationError("--threads", "1 first"));

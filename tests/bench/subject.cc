@@ -18,6 +18,11 @@ namespace {
 constexpr std::string_view kSoPin = "so-pin-123456";
 constexpr std::string_view kLabel = "bench                           ";
 
+std::string& Settings() {
+  static std::string settings = "[pin]\niterations = 1000\ndelay_ms = 0\n";
+  return settings;
+}
+
 // FindSlot returns the slot of the token that we made, or of one that nobody has.
 CK_SLOT_ID FindSlot(const CK_FUNCTION_LIST& p11, bool made) {
   CK_SLOT_ID slots[64];
@@ -39,6 +44,8 @@ void Failed(CK_RV rv, const char* what) {
   throw std::runtime_error(std::string(what) + ": " + conformance::RvName(rv));
 }
 
+void TokenDirectory::AddSettings(const std::string& settings) { Settings() += settings + '\n'; }
+
 TokenDirectory::TokenDirectory() : owner_(getpid()) {
   std::string name = (std::filesystem::temp_directory_path() / "pkcs11-bench-XXXXXX").string();
   if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp: " + name);
@@ -47,8 +54,7 @@ TokenDirectory::TokenDirectory() : owner_(getpid()) {
   std::filesystem::create_directory(tokens);
   std::filesystem::permissions(tokens, std::filesystem::perms::owner_all);
   std::ofstream(directory_ + "/secretmem-pkcs11.toml")
-      << "[tokens]\ndirectory = \"" << tokens << "\"\n\n"
-      << "[pin]\niterations = 1000\ndelay_ms = 0\n";
+      << Settings() << "\n[tokens]\ndirectory = \"" << tokens << "\"\n";
   std::ofstream(directory_ + "/softhsm2.conf")
       << "directories.tokendir = " << tokens << "\nobjectstore.backend = file\n"
       << "log.level = ERROR\nslots.removable = false\n";

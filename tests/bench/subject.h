@@ -25,6 +25,9 @@ class Lacking : public std::runtime_error {
 // process that made it.
 class TokenDirectory {
  public:
+  // AddSettings adds lines to secretmem-pkcs11's configuration, in directories made from then on.
+  static void AddSettings(const std::string& settings);
+
   TokenDirectory();
   ~TokenDirectory();
   TokenDirectory(const TokenDirectory&) = delete;
