@@ -11,6 +11,8 @@ target_include_directories(secretmem_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(secretmem_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wconversion;-Wnon-virtual-dtor;-Werror>)
 
+set(quickly_built $<BOOL:$<TARGET_PROPERTY:SECRETMEM_QUICKLY_BUILT>>)
+
 # secretmem_hardening: what every object that may end up in the module compiles with.
 add_library(secretmem_hardening INTERFACE)
 if(SECRETMEM_SANITIZE)
@@ -36,8 +38,11 @@ if(SECRETMEM_SANITIZE)
 else()
   target_compile_options(secretmem_hardening INTERFACE
     $<$<COMPILE_LANGUAGE:C,CXX>:-fstack-protector-strong>
-    $<$<AND:$<CONFIG:RelWithDebInfo,Release>,$<COMPILE_LANGUAGE:C,CXX>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=2>)
+    $<$<AND:$<CONFIG:RelWithDebInfo,Release>,$<COMPILE_LANGUAGE:C,CXX>,$<NOT:${quickly_built}>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=2>)
 endif()
+# Optimising the tests themselves takes longer than they run. Their targets say so by the property
+# SECRETMEM_QUICKLY_BUILT; what they test is built as ever.
+target_compile_options(secretmem_options INTERFACE $<${quickly_built}:-O0>)
 if(SECRETMEM_FUZZ)
   # BoringSSL too: what its parsers do with an input is what leads the fuzzer on.
   add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=fuzzer-no-link>)
