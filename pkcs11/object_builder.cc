@@ -104,15 +104,19 @@ class Builder {
     return (key_type_->classes & class_bit_) == 0 ? CKR_TEMPLATE_INCONSISTENT : CKR_OK;
   }
 
+  // Both templates and rules are sorted by type, so going through them is one walk.
   CK_RV CheckGiven() {
+    rules_ = RulesFor(class_bit_, family_);
+    size_t at = 0;
     for (const TemplateEntry& entry : given_.entries()) {
-      const AttributeRule* rule = FindRule(class_bit_, family_, entry.type);
-      if (rule == nullptr) return CKR_ATTRIBUTE_TYPE_INVALID;
-      if ((rule->flags & origin_flag_) == 0) return CKR_ATTRIBUTE_READ_ONLY;
-      if (rule->flags & kSecret) continue;
+      while (at < rules_.size() && rules_[at].type < entry.type) ++at;
+      if (at == rules_.size() || rules_[at].type != entry.type) return CKR_ATTRIBUTE_TYPE_INVALID;
+      const AttributeRule& rule = rules_[at];
+      if ((rule.flags & origin_flag_) == 0) return CKR_ATTRIBUTE_READ_ONLY;
+      if (rule.flags & kSecret) continue;
       StoredValue value;
-      if (const CK_RV rv = value.Read(given_, *rule); rv != CKR_OK) return rv;
-      if (const CK_RV rv = CheckTransition(*rule, value.bytes(), nullptr, request_.caller.login);
+      if (const CK_RV rv = value.Read(given_, rule, entry.value); rv != CKR_OK) return rv;
+      if (const CK_RV rv = CheckTransition(rule, value.bytes(), nullptr, request_.caller.login);
           rv != CKR_OK) {
         return rv;
       }
@@ -172,32 +176,40 @@ class Builder {
   }
 
   CK_RV Store() {
-    // Enough for the keys of most clients: one allocation, cut to size in the end.
+    // Enough for the keys of most clients: one allocation, cut to size when the object is complete.
     built_.attributes.Reserve(512);
-    for (const AttributeRule& rule : Rules()) {
-      if (!rule.AppliesTo(class_bit_, family_)) continue;
-      if (const CK_RV rv = StoreOne(rule); rv != CKR_OK) return rv;
+    AttributeSet::Appender attributes(built_.attributes, class_, key_type_number_);
+    const std::span<const TemplateEntry> entries = given_.entries();
+    size_t next = 0;
+    for (size_t i = 0; i < rules_.size(); ++i) {
+      const AttributeRule& rule = rules_[i];
+      while (next < entries.size() && entries[next].type < rule.type) ++next;
+      const bool given = next < entries.size() && entries[next].type == rule.type;
+      if (const CK_RV rv = StoreOne(attributes, rule, given ? &entries[next] : nullptr);
+          rv != CKR_OK) {
+        return rv;
+      }
     }
     return CKR_OK;
   }
 
-  CK_RV StoreOne(const AttributeRule& rule) {
-    AttributeSet& attributes = built_.attributes;
+  CK_RV StoreOne(AttributeSet::Appender& attributes, const AttributeRule& rule,
+                 const TemplateEntry* given) {
     if (rule.type == CKA_CLASS) {
       attributes.SetUlong(CKA_CLASS, class_);
     } else if (rule.type == CKA_KEY_TYPE) {
       attributes.SetUlong(CKA_KEY_TYPE, key_type_number_);
     } else if (IsBound(rule.type)) {
       attributes.SetBool(rule.type, rule.type == CKA_SENSITIVE);
-    } else if (given_.Has(rule.type)) {
-      return StoreGiven(rule);
+    } else if (given != nullptr) {
+      return StoreGiven(attributes, rule, *given);
     } else if (request_.imposed != nullptr && request_.imposed->Has(rule.type)) {
       attributes.SetBytes(rule.type, *request_.imposed->Get(rule.type));
     } else if ((request_.origin == Origin::kCreate && (rule.flags & kRequired) != 0) ||
                (IsGenerated() && (rule.flags & kGenerateRequired) != 0)) {
       return CKR_TEMPLATE_INCOMPLETE;
     } else {
-      StoreDefault(rule);
+      StoreDefault(attributes, rule);
     }
     return CKR_OK;
   }
@@ -209,19 +221,19 @@ class Builder {
            (type == CKA_EXTRACTABLE && !request_.base->extractable);
   }
 
-  CK_RV StoreGiven(const AttributeRule& rule) {
+  CK_RV StoreGiven(AttributeSet::Appender& attributes, const AttributeRule& rule,
+                   const TemplateEntry& given) {
     if (rule.flags & kSecret) {
-      built_.secrets.push_back({rule.type, *given_.Get(rule.type)});
+      built_.secrets.push_back({rule.type, given.value});
       return CKR_OK;
     }
     StoredValue value;
-    if (const CK_RV rv = value.Read(given_, rule); rv != CKR_OK) return rv;
-    built_.attributes.SetBytes(rule.type, value.bytes());
+    if (const CK_RV rv = value.Read(given_, rule, given.value); rv != CKR_OK) return rv;
+    attributes.SetBytes(rule.type, value.bytes());
     return CKR_OK;
   }
 
-  void StoreDefault(const AttributeRule& rule) {
-    AttributeSet& attributes = built_.attributes;
+  void StoreDefault(AttributeSet::Appender& attributes, const AttributeRule& rule) {
     switch (rule.default_value) {
       case DefaultValue::kAbsent:
         break;
@@ -243,15 +255,15 @@ class Builder {
                                (rule.type == CKA_DERIVE && MakesTlsSecret(request_.mechanism)));
         break;
       case DefaultValue::kBuilder:
-        StoreByOrigin(rule.type);
+        StoreByOrigin(attributes, rule.type);
         break;
     }
   }
 
   // Attributes that follow from how the object is made. SENSITIVE and EXTRACTABLE have lower
   // numbers than the attributes that follow from them, and so are there already.
-  void StoreByOrigin(CK_ATTRIBUTE_TYPE type) {
-    AttributeSet& attributes = built_.attributes;
+  void StoreByOrigin(AttributeSet::Appender& attributes, CK_ATTRIBUTE_TYPE type) {
+    const AttributeSet& so_far = built_.attributes;
     const std::optional<BaseKey>& base = request_.base;
     const bool derived = request_.origin == Origin::kDerive && base.has_value();
     switch (type) {
@@ -285,7 +297,7 @@ class Builder {
         break;
       case CKA_ALWAYS_SENSITIVE:
         attributes.SetBool(type, (IsGenerated() || (derived && base->always_sensitive)) &&
-                                     attributes.GetBool(CKA_SENSITIVE).value());
+                                     so_far.GetBool(CKA_SENSITIVE).value());
         break;
       case CKA_NAME_HASH_ALGORITHM:
         // Section 4.6.3: what is meant where it is absent.
@@ -293,7 +305,7 @@ class Builder {
         break;
       case CKA_NEVER_EXTRACTABLE:
         attributes.SetBool(type, (IsGenerated() || (derived && base->never_extractable)) &&
-                                     !attributes.GetBool(CKA_EXTRACTABLE).value());
+                                     !so_far.GetBool(CKA_EXTRACTABLE).value());
         break;
       default:
         break;
@@ -327,7 +339,6 @@ class Builder {
     if (const CK_RV rv = SettleBoundKey(attributes, given_, request_.imposed); rv != CKR_OK) {
       return rv;
     }
-    attributes.ShrinkToFit();
     return CKR_OK;
   }
 
@@ -339,6 +350,7 @@ class Builder {
   CK_KEY_TYPE key_type_number_ = CK_UNAVAILABLE_INFORMATION;
   const KeyTypeRule* key_type_ = nullptr;  // nullptr if not a key
   uint8_t family_ = kAnyFamily;
+  RuleList rules_;
   bool token_ = false;
   bool private_ = false;
   BuiltObject built_;

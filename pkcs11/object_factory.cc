@@ -106,7 +106,6 @@ void Apply(Object& object, const AttributeValues& values) {
   for (const AttributeValue& value : values) {
     object.attributes.SetBytes(value.type, value.value);
   }
-  object.attributes.ShrinkToFit();
 }
 
 SecretRequest RequestOf(const Object& object) {
@@ -130,7 +129,6 @@ CkStatus Complete(Object& object, NewKey key) {
         CheckGivenValue(object, [&] { return CheckValueOf(object.key_type(), key.secret); });
     if (!right) return right;
   }
-  object.attributes.ShrinkToFit();
   object.secret = std::make_shared<KeySecret>(std::move(key.secret));
   return {};
 }
@@ -179,6 +177,7 @@ CkResult<std::vector<CK_OBJECT_HANDLE>> Enrol(Session& session,
                                               std::vector<std::shared_ptr<Object>> objects) {
   bool any_of_session = false;
   for (const auto& object : objects) {
+    object->attributes.ShrinkToFit();
     if (object->Is(CKA_TOKEN)) continue;
     object->session = session.handle;
     any_of_session = true;
