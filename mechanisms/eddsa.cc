@@ -48,9 +48,11 @@ class Signer : public SignOperation {
   CkResult<size_t> Sign(std::span<const uint8_t> data, std::span<uint8_t> out) override {
     // Made aside, because |out| may be in the middle of |data|.
     uint8_t signature[kEd25519SignatureBytes];
-    const auto status = key_->With([&](Ed25519Key& key) -> CK_RV {
-      return ED25519_sign(signature, data.data(), data.size(), key.bytes) ? CKR_OK
-                                                                          : CKR_FUNCTION_FAILED;
+    const auto status = OnShallowStack([&] {
+      return key_->With([&](Ed25519Key& key) -> CK_RV {
+        return ED25519_sign(signature, data.data(), data.size(), key.bytes) ? CKR_OK
+                                                                            : CKR_FUNCTION_FAILED;
+      });
     });
     if (const auto done = Flatten(status); !done) return Refuse(done.error());
     std::copy_n(signature, sizeof(signature), out.begin());
