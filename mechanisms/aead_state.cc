@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "mechanisms/operation.h"
+
 namespace secretmem {
 namespace {
 
@@ -33,8 +35,10 @@ bool GcmState::Start(std::span<const uint8_t> nonce, std::span<const uint8_t> aa
   return EVP_CIPHER_CTX_ctrl(context_.get(), EVP_CTRL_AEAD_SET_IVLEN,
                              static_cast<int>(nonce.size()), nullptr) == 1 &&
          EVP_CipherInit_ex(context_.get(), nullptr, nullptr, nullptr, nonce.data(), encrypt) == 1 &&
-         (aad.empty() || EVP_CipherUpdate(context_.get(), nullptr, &ignored, aad.data(),
-                                          static_cast<int>(aad.size())) == 1);
+         InSafeSlices(aad, [&](std::span<const uint8_t> slice) {
+           return slice.empty() || EVP_CipherUpdate(context_.get(), nullptr, &ignored, slice.data(),
+                                                    static_cast<int>(slice.size())) == 1;
+         });
 }
 
 bool GcmState::Crypt(std::span<const uint8_t> in, uint8_t* out) {
@@ -83,7 +87,10 @@ bool CcmState::Start(std::span<const uint8_t> nonce, std::span<const uint8_t> aa
       StoreBigEndian(aad.size(), size + 6, 4);
       Authenticate(size);
     }
-    Authenticate(aad);
+    InSafeSlices(aad, [&](std::span<const uint8_t> slice) {
+      Authenticate(slice);
+      return true;
+    });
     PadBlock();
   }
   std::ranges::fill(counter_, uint8_t{0});
@@ -145,7 +152,10 @@ bool ChaChaState::Start(std::span<const uint8_t> nonce, std::span<const uint8_t>
   stream_left_ = 0;
   data_size_ = 0;
   aad_size_ = aad.size();
-  CRYPTO_poly1305_update(&poly_, aad.data(), aad.size());
+  InSafeSlices(aad, [&](std::span<const uint8_t> slice) {
+    CRYPTO_poly1305_update(&poly_, slice.data(), slice.size());
+    return true;
+  });
   PadTo16(aad_size_);
   return true;
 }

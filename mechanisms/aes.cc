@@ -51,6 +51,19 @@ std::optional<size_t> Unpadded(std::span<const uint8_t, kAesBlock> block) {
   return kAesBlock - pad;
 }
 
+// MoveInSlices is memmove, in a borrow, with safe points.
+void MoveInSlices(const uint8_t* from, uint8_t* to, size_t size) {
+  // From that end where no byte is overwritten that is still to be moved.
+  const bool upwards = std::less<const uint8_t*>()(to, from);
+  for (size_t done = 0; done < size;) {
+    const size_t slice = std::min(kSliceBytes, size - done);
+    const size_t at = upwards ? done : size - done - slice;
+    memmove(to + at, from + at, slice);
+    done += slice;
+    if (done < size) SafePoint();
+  }
+}
+
 // BlockCipher is ECB and CBC. A block that is not full waits for more; a decryption with padding
 // also keeps a full one back, since it may be the last.
 class BlockCipher : public CipherOperation {
@@ -87,7 +100,7 @@ class BlockCipher : public CipherOperation {
       const size_t taken = size - pending_;
       uint8_t rest[kAesBlock];
       std::ranges::copy(in.subspan(taken), rest);
-      memmove(out.data() + pending_, in.data(), taken);
+      MoveInSlices(in.data(), out.data() + pending_, taken);
       std::copy_n(state.pending, pending_, out.data());
       std::copy_n(rest, in.size() - taken, state.pending);
       return true;

@@ -1,5 +1,7 @@
 #include "mechanisms/ecdh.h"
 
+#include <openssl/nid.h>
+
 #include <algorithm>
 
 #include "mechanisms/ec_params.h"
@@ -43,8 +45,9 @@ CkResult<size_t> LengthOf(const SecretRequest& request, const EcdhSharing& shari
 // On runs |f| on a secret stack that is deep enough for the curve: inside, vaults are cheaper.
 template <class F>
 CkResult<NewKey> On(const EcDomain& domain, F&& f) {
-  VaultResult<CkResult<Vault>> result =
-      domain.curve == nullptr ? OnShallowStack(f) : OnSecretStack(f);
+  // X25519 uses 2 KiB, P-256 4 KiB.
+  const bool shallow = domain.curve == nullptr || domain.curve->nid == NID_X9_62_prime256v1;
+  VaultResult<CkResult<Vault>> result = shallow ? OnShallowStack(f) : OnSecretStack(f);
   auto vault = ToCk(std::move(result));
   if (!vault) return Refuse(vault.error());
   if (!*vault) return Refuse(vault->error());

@@ -3,6 +3,7 @@
 #include <openssl/bn.h>
 #include <openssl/digest.h>
 #include <openssl/ecdsa.h>
+#include <openssl/nid.h>
 
 #include <algorithm>
 
@@ -57,7 +58,7 @@ class Ecdsa {
     uint8_t bytes[EVP_MAX_MD_SIZE];
     const std::span<uint8_t> digest(bytes, digest_->size());
     if (auto done = digest_->Final(digest); !done) return done;
-    return Flatten(key_->With([&](EcKey& its) -> CK_RV { return use(*its.key, digest); }));
+    return WithKey([&](EcKey& its) -> CK_RV { return use(*its.key, digest); });
   }
 
   // Whole calls use(key, digest) with the digest of |data|, or with |data| for CKM_ECDSA.
@@ -69,12 +70,19 @@ class Ecdsa {
     }
     // It would count as zero, for which anybody can make up signatures.
     if (data.empty()) return Refuse(CKR_DATA_LEN_RANGE);
-    return Flatten(key_->With([&](EcKey& its) -> CK_RV { return use(*its.key, Truncated(data)); }));
+    return WithKey([&](EcKey& its) -> CK_RV { return use(*its.key, Truncated(data)); });
   }
 
  private:
   Ecdsa(SharedKey key, std::unique_ptr<DigestOperation> digest, const Curve* curve)
       : key_(std::move(key)), digest_(std::move(digest)), curve_(curve) {}
+
+  // WithKey calls |f(key)| on a stack that is deep enough for the curve: P-256 uses 4 KiB.
+  template <class F>
+  CkStatus WithKey(F&& f) {
+    if (curve_->nid != NID_X9_62_prime256v1) return Flatten(key_->With(f));
+    return Flatten(OnShallowStack([&] { return key_->With(f); }));
+  }
 
   // The library cuts to the bits of the order; this spares it bytes that do not count.
   std::span<const uint8_t> Truncated(std::span<const uint8_t> digest) const {
@@ -136,8 +144,8 @@ struct Against {
         !ECDSA_SIG_set0(parsed.get(), r.get(), s.get())) {
       return CKR_DEVICE_MEMORY;
     }
-    r.release();
-    s.release();
+    (void)r.release();
+    (void)s.release();
     return ECDSA_do_verify(digest.data(), digest.size(), parsed.get(), &key)
                ? CKR_OK
                : CKR_SIGNATURE_INVALID;

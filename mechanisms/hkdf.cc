@@ -151,7 +151,10 @@ CkResult<std::vector<uint8_t>> DeriveHkdfData(const Derivation& derivation) {
   if (!read) return Refuse(read.error());
   const auto salt = CheckKeys(derivation, *read);
   if (!salt) return Refuse(salt.error());
-  if (derivation.base.key_type != CKK_HKDF) return Refuse(CKR_KEY_TYPE_INCONSISTENT);
+  // What leaves the token by this mechanism is no cipher's key.
+  if (derivation.base.key_type != CKK_HKDF && derivation.base.key_type != CKK_GENERIC_SECRET) {
+    return Refuse(CKR_KEY_TYPE_INCONSISTENT);
+  }
   const auto length = LengthOf(*read, {CKK_GENERIC_SECRET, derivation.wanted.front().length});
   if (!length) return Refuse(length.error());
   std::vector<uint8_t> data(*length);

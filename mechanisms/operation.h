@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mechanisms/result.h"
+#include "vault/secret_stack.h"
 #include "vault/vault.h"
 
 namespace secretmem {
@@ -15,17 +16,32 @@ namespace secretmem {
 // the key that it was made from outlives it. One thread at a time uses it. After an error it is
 // only destroyed.
 
-// InSlices calls |f(slice)|, which returns a CkStatus, for pieces of |data| that take a few
-// milliseconds at most, so that signals and forks get through in between. At least once.
+// Slices are of so many bytes, which take a few milliseconds.
+inline constexpr size_t kSliceBytes = size_t{1} << 22;
+
+// InSlices calls |f(slice)|, which returns a CkStatus, for slices of |data|, so that signals and
+// forks get through in between. At least once.
 template <class F>
 CkStatus InSlices(std::span<const uint8_t> data, F&& f) {
-  constexpr size_t kSlice = size_t{1} << 22;
   do {
-    const auto slice = data.first(std::min(kSlice, data.size()));
+    const auto slice = data.first(std::min(kSliceBytes, data.size()));
     if (CkStatus done = f(slice); !done) return done;
     data = data.subspan(slice.size());
   } while (!data.empty());
   return {};
+}
+
+// InSafeSlices does so in the middle of a borrow, with safe points between slices. |f| returns
+// whether to go on; so does it.
+template <class F>
+bool InSafeSlices(std::span<const uint8_t> data, F&& f) {
+  for (;;) {
+    const auto slice = data.first(std::min(kSliceBytes, data.size()));
+    if (!f(slice)) return false;
+    data = data.subspan(slice.size());
+    if (data.empty()) return true;
+    SafePoint();
+  }
 }
 
 // DigestOperation computes a digest.

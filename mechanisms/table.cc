@@ -81,7 +81,8 @@ constexpr Mechanism TlsKeyDerivation(CK_MECHANISM_TYPE type) {
 }
 
 constexpr Mechanism TlsKdf(CK_MECHANISM_TYPE type) {
-  return {.type = type, .info = kFromSecret, .derive_keys = DeriveTlsKdf};
+  return {
+      .type = type, .info = kFromSecret, .derive_keys = DeriveTlsKdf, .inherits_protection = true};
 }
 
 constexpr Mechanism TlsMac(CK_MECHANISM_TYPE type) {

@@ -79,6 +79,17 @@ CkStatus CheckMaster(const SecretRequest& request) {
   return {};
 }
 
+// UsesOfMaster is the CKA_ALLOWED_MECHANISMS of a master secret.
+std::vector<uint8_t> UsesOfMaster() {
+  std::vector<uint8_t> uses;
+  for (const CK_MECHANISM_TYPE use : {CKM_TLS12_KEY_AND_MAC_DERIVE, CKM_TLS12_KEY_SAFE_DERIVE,
+                                      CKM_TLS_KDF, CKM_TLS_MAC, CKM_TLS12_KDF, CKM_TLS12_MAC}) {
+    const std::vector<uint8_t> bytes = UlongBytes(use);
+    uses.insert(uses.end(), bytes.begin(), bytes.end());
+  }
+  return uses;
+}
+
 // Master is the parameter of the master secret's derivations.
 struct Master {
   const EVP_MD* md = nullptr;
@@ -226,7 +237,9 @@ CkResult<std::vector<NewKey>> DeriveTlsMaster(const Derivation& derivation) {
     }));
     if (!told) return Refuse(told.error());
   }
-  return OneKey(std::move(made));
+  auto keys = OneKey(std::move(made));
+  if (keys) keys->front().attributes.push_back({CKA_ALLOWED_MECHANISMS, UsesOfMaster()});
+  return keys;
 }
 
 CkResult<std::vector<NewKey>> DeriveTlsKdf(const Derivation& derivation) {

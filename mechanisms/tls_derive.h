@@ -15,7 +15,8 @@ CkResult<NewKey> GenerateTlsPremaster(Parameter parameter, const SecretRequest& 
 // CK_TLS12_MASTER_KEY_DERIVE_PARAMS, CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE and its _DH with
 // CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS (RFC 7627): a master secret of 48 bytes. From an RSA
 // premaster secret, which has 48 bytes too (CKR_KEY_SIZE_RANGE), the version in it is written to
-// pVersion; for the _DH forms pVersion is null.
+// pVersion; for the _DH forms pVersion is null. The new key is for the mechanisms below and the
+// TLS MACs alone (CKA_ALLOWED_MECHANISMS).
 CkResult<std::vector<NewKey>> DeriveTlsMaster(const Derivation& derivation);
 
 // CKM_TLS_KDF and CKM_TLS12_KDF with CK_TLS_KDF_PARAMS: the exporter of RFC 5705. A null

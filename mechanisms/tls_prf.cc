@@ -8,13 +8,16 @@
 #include <string_view>
 
 #include "mechanisms/symmetric.h"
+#include "vault/secret_stack.h"
 
 namespace secretmem {
 namespace {
 
-constexpr size_t kMostHandshakeHash = 1024;
 constexpr CK_ULONG kLeastVerifyData = 12;
 constexpr CK_ULONG kMostVerifyData = 64;
+
+// What goes into an HMAC before signals and forks are let through.
+constexpr size_t kSlice = size_t{1} << 20;
 
 // The values of CK_TLS_MAC_PARAMS's ulServerOrClient.
 constexpr CK_ULONG kServer = 1;
@@ -46,7 +49,6 @@ class VerifyData {
   size_t size() const { return size_; }
 
   CkStatus Update(std::span<const uint8_t> data) {
-    if (data.size() > kMostHandshakeHash - seed_.size()) return Refuse(CKR_DATA_LEN_RANGE);
     seed_.insert(seed_.end(), data.begin(), data.end());
     return {};
   }
@@ -131,6 +133,10 @@ bool TlsPrf(const EVP_MD* md, std::span<const uint8_t> secret,
   const size_t size = EVP_MD_size(md);
   const auto update_seed = [&] {
     return std::ranges::all_of(seed, [&](std::span<const uint8_t> part) {
+      for (; part.size() > kSlice; part = part.subspan(kSlice)) {
+        if (!HMAC_Update(hmac.get(), part.data(), kSlice)) return false;
+        SafePoint();
+      }
       return HMAC_Update(hmac.get(), part.data(), part.size()) == 1;
     });
   };

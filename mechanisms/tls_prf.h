@@ -21,8 +21,8 @@ bool TlsPrf(const EVP_MD* md, std::span<const uint8_t> secret,
             std::span<const std::span<const uint8_t>> seed, std::span<uint8_t> out);
 
 // CKM_TLS_MAC and CKM_TLS12_MAC (PKCS#11 3.2, TLS 1.2 mechanisms) with CK_TLS_MAC_PARAMS: the
-// verify_data of RFC 5246, 7.4.9. What is signed is the hash of the handshake messages, in one or
-// several parts, 1 KiB at most: CKR_DATA_LEN_RANGE. 12 to 64 bytes come out.
+// verify_data of RFC 5246, 7.4.9. What is signed, the hash of the handshake messages, may have any
+// length, and is kept until the end. 12 to 64 bytes come out.
 CkResult<std::unique_ptr<SignOperation>> SignTls(CK_MECHANISM_TYPE type, Parameter parameter,
                                                  const Key& key);
 CkResult<std::unique_ptr<VerifyOperation>> VerifyTls(CK_MECHANISM_TYPE type, Parameter parameter,

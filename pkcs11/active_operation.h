@@ -17,6 +17,7 @@ struct ActiveOperation {
   // CKA_ALWAYS_AUTHENTICATE: a CKU_CONTEXT_SPECIFIC login must come first.
   bool needs_login = false;
   uint64_t logouts = 0;  // Token::logouts() when it began
+  uint64_t order = 0;    // which of the session's operations it is
 };
 
 // SignatureCheck is a verification that was given its signature first, C_VerifySignatureInit.

@@ -130,8 +130,8 @@ constexpr AttributeRule kRules[] = {
 
     {CKA_SECRETMEM_PROTECTION, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
     {CKA_SECRETMEM_AT_REST, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
-    {CKA_SECRETMEM_BOUND_TO, kBytes, kPrivateKeyClass, kMontgomeryFamily | kWeierstrassFamily,
-     kCreate | kGenerate, kAbsent},
+    {CKA_SECRETMEM_BOUND_TO, kBytes, kPrivateKeyClass,
+     kMontgomeryFamily | kWeierstrassFamily | kMlKemFamily, kCreate | kGenerate, kAbsent},
     {CKA_SECRETMEM_BOUND_TO, kBytes, kSecretKeyClass, kSymmetricFamily, kReadOnly, kBuilder},
     {CKA_SECRETMEM_LIFETIME, kLifetime, kPrivateOrSecret, kAnyFamily, kMake | kCopy, kAbsent},
     {CKA_SECRETMEM_EXPIRES, kUlong, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
@@ -186,9 +186,50 @@ std::span<const AttributeRule> RulesOf(CK_ATTRIBUTE_TYPE type) {
   return {rows.begin(), rows.end()};
 }
 
+// The rules by class and family, computed by the compiler: each object that is made goes through
+// its own.
+constexpr uint8_t kClassBits[] = {kDataClass,       kCertificateClass, kPublicKeyClass,
+                                  kPrivateKeyClass, kSecretKeyClass,   kProfileClass};
+constexpr uint8_t kFamilyBits[] = {kMontgomeryFamily, kEdwardsFamily,   kWeierstrassFamily,
+                                   kRsaFamily,        kSymmetricFamily, kMlKemFamily,
+                                   kAnyFamily};
+
+struct Places {
+  uint8_t count = 0;
+  std::array<uint8_t, 64> at = {};
+};
+using PlacesByKind = std::array<std::array<Places, std::size(kFamilyBits)>, std::size(kClassBits)>;
+static_assert(std::size(kRules) <= 256);
+
+constexpr PlacesByKind kPlaces = [] {
+  PlacesByKind all;
+  for (size_t c = 0; c < std::size(kClassBits); ++c) {
+    for (size_t f = 0; f < std::size(kFamilyBits); ++f) {
+      Places& places = all[c][f];
+      CK_ATTRIBUTE_TYPE last = ~CK_ATTRIBUTE_TYPE{0};
+      for (size_t i = 0; i < std::size(kRules); ++i) {
+        // Where there are several rules of a type, as for any family, it is the first.
+        if (!kRules[i].AppliesTo(kClassBits[c], kFamilyBits[f]) || kRules[i].type == last) continue;
+        last = kRules[i].type;
+        places.at[places.count++] = static_cast<uint8_t>(i);
+      }
+    }
+  }
+  return all;
+}();
+
 }  // namespace
 
 std::span<const AttributeRule> Rules() { return kRules; }
+
+RuleList RulesFor(uint8_t class_bit, uint8_t family) {
+  const auto* c = std::ranges::find(kClassBits, class_bit);
+  const auto* f = std::ranges::find(kFamilyBits, family);
+  if (c == std::end(kClassBits) || f == std::end(kFamilyBits)) return {};
+  const Places& places =
+      kPlaces[static_cast<size_t>(c - kClassBits)][static_cast<size_t>(f - kFamilyBits)];
+  return {kRules, {places.at.data(), places.count}};
+}
 
 const AttributeRule* FindRule(uint8_t class_bit, uint8_t family, CK_ATTRIBUTE_TYPE type) {
   for (const AttributeRule& rule : RulesOf(type)) {

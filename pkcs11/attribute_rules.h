@@ -92,7 +92,7 @@ struct AttributeRule {
   uint16_t flags;
   DefaultValue default_value;
 
-  bool AppliesTo(uint8_t class_bit, uint8_t family) const {
+  constexpr bool AppliesTo(uint8_t class_bit, uint8_t family) const {
     return (classes & class_bit) != 0 && (families & family) != 0;
   }
 };
@@ -108,6 +108,25 @@ struct KeyTypeRule {
 // Rules returns all rules, sorted by type; a type has one row per set of classes that treat it
 // alike.
 std::span<const AttributeRule> Rules();
+
+// RuleList is the rules of one kind of object: sorted by type, one for each.
+class RuleList {
+ public:
+  RuleList() = default;
+  RuleList(const AttributeRule* all, std::span<const uint8_t> places)
+      : all_(all), places_(places) {}
+
+  size_t size() const { return places_.size(); }
+  const AttributeRule& operator[](size_t i) const { return all_[places_[i]]; }
+
+ private:
+  const AttributeRule* all_ = nullptr;
+  std::span<const uint8_t> places_;  // in |all_|
+};
+
+// RulesFor returns the rules of objects of this class and, for keys, family; none of a class or
+// family that there is not.
+RuleList RulesFor(uint8_t class_bit, uint8_t family);
 
 // FindRule returns the rule of |type| for objects of this class and, for keys, family, or nullptr.
 const AttributeRule* FindRule(uint8_t class_bit, uint8_t family, CK_ATTRIBUTE_TYPE type);

@@ -197,6 +197,29 @@ void AttributeSet::SetBytes(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> val
   Replace(at, type, value);
 }
 
+void AttributeSet::AppendEntry(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
+  Replace({size_, size_, false}, type, value);
+}
+
+void AttributeSet::Appender::SetBytes(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
+  // What decides over the others is checked with them, and so is whatever is rare.
+  const bool quick = (set_.size_ == 0 || type > last_) && type <= kMaxType &&
+                     value.size() <= kMaxValueSize && !PackedBit(type) &&
+                     set_.size_ < kMaxEntries * kEntryHeaderSize;
+  const bool decides = type == CKA_CLASS || type == CKA_KEY_TYPE;
+  const bool as_known =
+      !decides || (value.size() == sizeof(CK_ULONG) &&
+                   Load<CK_ULONG>(value.data()) == (type == CKA_CLASS ? object_class_ : key_type_));
+  if (!quick || !as_known || IsSecretAttribute(object_class_, key_type_, type)) {
+    // An entry that is not the last one would make |last_| wrong, so all others go this way too.
+    set_.SetBytes(type, value);
+    if (!PackedBit(type)) last_ = kMaxType;
+    return;
+  }
+  set_.AppendEntry(type, value);
+  last_ = type;
+}
+
 void AttributeSet::SetTemplate(CK_ATTRIBUTE_TYPE type, const AttributeSet& value) {
   if (value.size() == 0) {
     SetBytes(type, {});

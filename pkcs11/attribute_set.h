@@ -75,6 +75,10 @@ class AttributeSet {
   void SetBytes(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value);
   void SetTemplate(CK_ATTRIBUTE_TYPE type, const AttributeSet& value);
 
+  // Appender fills a set that has no entries yet, for an object of a class and key type that are
+  // known: in ascending order of types that costs a copy each.
+  class Appender;
+
   // Remove takes |type| out if it is there.
   void Remove(CK_ATTRIBUTE_TYPE type);
 
@@ -179,11 +183,34 @@ class AttributeSet {
     return next;
   }
 
+  void AppendEntry(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value);
+
   uint32_t boolean_present_ = 0;
   uint32_t boolean_values_ = 0;  // a subset of boolean_present_
   std::unique_ptr<uint8_t[]> entries_;
   uint32_t size_ = 0;
   uint32_t capacity_ = 0;
+};
+
+class AttributeSet::Appender {
+ public:
+  Appender(AttributeSet& set, CK_OBJECT_CLASS object_class, CK_KEY_TYPE key_type)
+      : set_(set), object_class_(object_class), key_type_(key_type) {}
+
+  // They do and throw what the setters of AttributeSet do.
+  void SetBool(CK_ATTRIBUTE_TYPE type, bool value) { set_.SetBool(type, value); }
+  void SetUlong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {
+    uint8_t bytes[sizeof(value)];
+    std::memcpy(bytes, &value, sizeof(value));
+    SetBytes(type, bytes);
+  }
+  void SetBytes(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value);
+
+ private:
+  AttributeSet& set_;
+  const CK_OBJECT_CLASS object_class_;
+  const CK_KEY_TYPE key_type_;
+  CK_ATTRIBUTE_TYPE last_ = 0;
 };
 
 }  // namespace secretmem

@@ -80,6 +80,7 @@ CkResult<Blueprint> Deriving::PlanKey(const CK_ATTRIBUTE* attributes, CK_ULONG c
               {.origin = Origin::kDerive,
                .object_class = CKO_SECRET_KEY,
                .default_key_type = CKK_GENERIC_SECRET,
+               .mechanism = chosen_.row.type,
                .base = traits_,
                .imposed = imposed_ ? &*imposed_ : nullptr});
 }

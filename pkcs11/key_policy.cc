@@ -18,6 +18,11 @@ bool IsAllowed(const Object& object, CK_MECHANISM_TYPE mechanism) {
   return false;
 }
 
+// Functions that are one call leave no moment for the login that CKA_ALWAYS_AUTHENTICATE asks for.
+bool IsOneCall(CK_ATTRIBUTE_TYPE usage) {
+  return usage == CKA_DERIVE || usage == CKA_UNWRAP || usage == CKA_DECAPSULATE;
+}
+
 }  // namespace
 
 CkResult<PermittedKey> PermittedKey::Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE usage,
@@ -26,12 +31,16 @@ CkResult<PermittedKey> PermittedKey::Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE 
   if (permitted && (!object->Is(usage) || (IsBound(*object) && usage != CKA_DECAPSULATE))) {
     return Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED);
   }
+  if (permitted && IsOneCall(usage) && object->Is(CKA_ALWAYS_AUTHENTICATE)) {
+    return Refuse(CKR_USER_NOT_LOGGED_IN);
+  }
   return permitted;
 }
 
 CkResult<PermittedKey> PermittedKey::PermitBeside(ObjectPtr object, CK_MECHANISM_TYPE mechanism) {
   auto permitted = Open(object, mechanism);
   if (permitted && IsBound(*object)) return Refuse(CKR_KEY_FUNCTION_NOT_PERMITTED);
+  if (permitted && object->Is(CKA_ALWAYS_AUTHENTICATE)) return Refuse(CKR_USER_NOT_LOGGED_IN);
   return permitted;
 }
 

@@ -11,8 +11,9 @@ class PermittedKey {
  public:
   // Permit checks CKA_ALLOWED_MECHANISMS, the dates where they are enforced, and the |usage| flag
   // (CKA_DERIVE, CKA_SIGN and so on; for bound keys CKA_DECAPSULATE alone), and opens the vault.
-  // CKR_KEY_HANDLE_INVALID for null and for
-  // what is no key, CKR_MECHANISM_INVALID, CKR_KEY_FUNCTION_NOT_PERMITTED, or a vault's failure.
+  // CKR_KEY_HANDLE_INVALID for null and for what is no key, CKR_MECHANISM_INVALID,
+  // CKR_KEY_FUNCTION_NOT_PERMITTED, or a vault's failure; CKR_USER_NOT_LOGGED_IN for a key with
+  // CKA_ALWAYS_AUTHENTICATE (section 4.9) in a use that no login can precede.
   static CkResult<PermittedKey> Permit(ObjectPtr object, CK_ATTRIBUTE_TYPE usage,
                                        CK_MECHANISM_TYPE mechanism);
 

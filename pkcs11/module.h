@@ -68,6 +68,7 @@ class Session {
   OperationSlot<CipherOperation> decrypt;
   OperationSlot<MessageOperation> message_encrypt;
   OperationSlot<MessageOperation> message_decrypt;
+  uint64_t operations = 0;  // how many were begun; under the mutex
 
  private:
   // Ends what uses a key that |gone(object)| is true for. Under |mutex|.

@@ -34,6 +34,21 @@ uint16_t FlagOf(Origin origin) {
   return 0;
 }
 
+// MakesTlsSecret says whether a mechanism makes a premaster or master secret of TLS, which is for
+// deriving others.
+bool MakesTlsSecret(CK_MECHANISM_TYPE mechanism) {
+  switch (mechanism) {
+    case CKM_TLS_PRE_MASTER_KEY_GEN:
+    case CKM_TLS12_MASTER_KEY_DERIVE:
+    case CKM_TLS12_MASTER_KEY_DERIVE_DH:
+    case CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE:
+    case CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // Builder makes one object; its members are the steps of BuildObject.
 class Builder {
  public:
@@ -89,15 +104,19 @@ class Builder {
     return (key_type_->classes & class_bit_) == 0 ? CKR_TEMPLATE_INCONSISTENT : CKR_OK;
   }
 
+  // Both templates and rules are sorted by type, so going through them is one walk.
   CK_RV CheckGiven() {
+    rules_ = RulesFor(class_bit_, family_);
+    size_t at = 0;
     for (const TemplateEntry& entry : given_.entries()) {
-      const AttributeRule* rule = FindRule(class_bit_, family_, entry.type);
-      if (rule == nullptr) return CKR_ATTRIBUTE_TYPE_INVALID;
-      if ((rule->flags & origin_flag_) == 0) return CKR_ATTRIBUTE_READ_ONLY;
-      if (rule->flags & kSecret) continue;
+      while (at < rules_.size() && rules_[at].type < entry.type) ++at;
+      if (at == rules_.size() || rules_[at].type != entry.type) return CKR_ATTRIBUTE_TYPE_INVALID;
+      const AttributeRule& rule = rules_[at];
+      if ((rule.flags & origin_flag_) == 0) return CKR_ATTRIBUTE_READ_ONLY;
+      if (rule.flags & kSecret) continue;
       StoredValue value;
-      if (const CK_RV rv = value.Read(given_, *rule); rv != CKR_OK) return rv;
-      if (const CK_RV rv = CheckTransition(*rule, value.bytes(), nullptr, request_.caller.login);
+      if (const CK_RV rv = value.Read(given_, rule, entry.value); rv != CKR_OK) return rv;
+      if (const CK_RV rv = CheckTransition(rule, value.bytes(), nullptr, request_.caller.login);
           rv != CKR_OK) {
         return rv;
       }
@@ -151,33 +170,46 @@ class Builder {
 
   bool IsGenerated() const { return origin_flag_ == kGenerate; }
 
+  // Clients make a TLS premaster secret to wrap it to the server's key, and say nothing of it.
+  bool IsMadeToBeSent() const {
+    return IsGenerated() && request_.mechanism == CKM_TLS_PRE_MASTER_KEY_GEN;
+  }
+
   CK_RV Store() {
-    // Enough for the keys of most clients: one allocation, cut to size in the end.
+    // Enough for the keys of most clients: one allocation, cut to size when the object is complete.
     built_.attributes.Reserve(512);
-    for (const AttributeRule& rule : Rules()) {
-      if (!rule.AppliesTo(class_bit_, family_)) continue;
-      if (const CK_RV rv = StoreOne(rule); rv != CKR_OK) return rv;
+    AttributeSet::Appender attributes(built_.attributes, class_, key_type_number_);
+    const std::span<const TemplateEntry> entries = given_.entries();
+    size_t next = 0;
+    for (size_t i = 0; i < rules_.size(); ++i) {
+      const AttributeRule& rule = rules_[i];
+      while (next < entries.size() && entries[next].type < rule.type) ++next;
+      const bool given = next < entries.size() && entries[next].type == rule.type;
+      if (const CK_RV rv = StoreOne(attributes, rule, given ? &entries[next] : nullptr);
+          rv != CKR_OK) {
+        return rv;
+      }
     }
     return CKR_OK;
   }
 
-  CK_RV StoreOne(const AttributeRule& rule) {
-    AttributeSet& attributes = built_.attributes;
+  CK_RV StoreOne(AttributeSet::Appender& attributes, const AttributeRule& rule,
+                 const TemplateEntry* given) {
     if (rule.type == CKA_CLASS) {
       attributes.SetUlong(CKA_CLASS, class_);
     } else if (rule.type == CKA_KEY_TYPE) {
       attributes.SetUlong(CKA_KEY_TYPE, key_type_number_);
     } else if (IsBound(rule.type)) {
       attributes.SetBool(rule.type, rule.type == CKA_SENSITIVE);
-    } else if (given_.Has(rule.type)) {
-      return StoreGiven(rule);
+    } else if (given != nullptr) {
+      return StoreGiven(attributes, rule, *given);
     } else if (request_.imposed != nullptr && request_.imposed->Has(rule.type)) {
       attributes.SetBytes(rule.type, *request_.imposed->Get(rule.type));
     } else if ((request_.origin == Origin::kCreate && (rule.flags & kRequired) != 0) ||
                (IsGenerated() && (rule.flags & kGenerateRequired) != 0)) {
       return CKR_TEMPLATE_INCOMPLETE;
     } else {
-      StoreDefault(rule);
+      StoreDefault(attributes, rule);
     }
     return CKR_OK;
   }
@@ -189,19 +221,19 @@ class Builder {
            (type == CKA_EXTRACTABLE && !request_.base->extractable);
   }
 
-  CK_RV StoreGiven(const AttributeRule& rule) {
+  CK_RV StoreGiven(AttributeSet::Appender& attributes, const AttributeRule& rule,
+                   const TemplateEntry& given) {
     if (rule.flags & kSecret) {
-      built_.secrets.push_back({rule.type, *given_.Get(rule.type)});
+      built_.secrets.push_back({rule.type, given.value});
       return CKR_OK;
     }
     StoredValue value;
-    if (const CK_RV rv = value.Read(given_, rule); rv != CKR_OK) return rv;
-    built_.attributes.SetBytes(rule.type, value.bytes());
+    if (const CK_RV rv = value.Read(given_, rule, given.value); rv != CKR_OK) return rv;
+    attributes.SetBytes(rule.type, value.bytes());
     return CKR_OK;
   }
 
-  void StoreDefault(const AttributeRule& rule) {
-    AttributeSet& attributes = built_.attributes;
+  void StoreDefault(AttributeSet::Appender& attributes, const AttributeRule& rule) {
     switch (rule.default_value) {
       case DefaultValue::kAbsent:
         break;
@@ -218,18 +250,20 @@ class Builder {
         attributes.SetBytes(rule.type, {});
         break;
       case DefaultValue::kUsage:
-        attributes.SetBool(rule.type, DefaultUsage(*key_type_, class_bit_, rule.type));
+        attributes.SetBool(rule.type,
+                           DefaultUsage(*key_type_, class_bit_, rule.type) ||
+                               (rule.type == CKA_DERIVE && MakesTlsSecret(request_.mechanism)));
         break;
       case DefaultValue::kBuilder:
-        StoreByOrigin(rule.type);
+        StoreByOrigin(attributes, rule.type);
         break;
     }
   }
 
   // Attributes that follow from how the object is made. SENSITIVE and EXTRACTABLE have lower
   // numbers than the attributes that follow from them, and so are there already.
-  void StoreByOrigin(CK_ATTRIBUTE_TYPE type) {
-    AttributeSet& attributes = built_.attributes;
+  void StoreByOrigin(AttributeSet::Appender& attributes, CK_ATTRIBUTE_TYPE type) {
+    const AttributeSet& so_far = built_.attributes;
     const std::optional<BaseKey>& base = request_.base;
     const bool derived = request_.origin == Origin::kDerive && base.has_value();
     switch (type) {
@@ -240,15 +274,17 @@ class Builder {
         attributes.SetBytes(type, BytesOf(request_.unique_id));
         break;
       case CKA_SENSITIVE:
-        attributes.SetBool(
-            type, derived ? base->sensitive : class_bit_ == kPrivateKeyClass || request_.bound_to);
+        attributes.SetBool(type, derived ? base->sensitive
+                                         : class_bit_ == kPrivateKeyClass || request_.bound_to ||
+                                               IsMadeToBeSent());
         break;
       case CKA_EXTRACTABLE:
         attributes.SetBool(
             type, derived ? base->extractable
                           : request_.origin == Origin::kUnwrap ||
                                 request_.origin == Origin::kEncapsulate ||
-                                (request_.origin == Origin::kDecapsulate && !request_.bound_to));
+                                (request_.origin == Origin::kDecapsulate && !request_.bound_to) ||
+                                IsMadeToBeSent());
         break;
       case CKA_SECRETMEM_BOUND_TO:
         if (request_.bound_to) attributes.SetBytes(type, *request_.bound_to);
@@ -261,7 +297,7 @@ class Builder {
         break;
       case CKA_ALWAYS_SENSITIVE:
         attributes.SetBool(type, (IsGenerated() || (derived && base->always_sensitive)) &&
-                                     attributes.GetBool(CKA_SENSITIVE).value());
+                                     so_far.GetBool(CKA_SENSITIVE).value());
         break;
       case CKA_NAME_HASH_ALGORITHM:
         // Section 4.6.3: what is meant where it is absent.
@@ -269,7 +305,7 @@ class Builder {
         break;
       case CKA_NEVER_EXTRACTABLE:
         attributes.SetBool(type, (IsGenerated() || (derived && base->never_extractable)) &&
-                                     !attributes.GetBool(CKA_EXTRACTABLE).value());
+                                     !so_far.GetBool(CKA_EXTRACTABLE).value());
         break;
       default:
         break;
@@ -303,7 +339,6 @@ class Builder {
     if (const CK_RV rv = SettleBoundKey(attributes, given_, request_.imposed); rv != CKR_OK) {
       return rv;
     }
-    attributes.ShrinkToFit();
     return CKR_OK;
   }
 
@@ -315,6 +350,7 @@ class Builder {
   CK_KEY_TYPE key_type_number_ = CK_UNAVAILABLE_INFORMATION;
   const KeyTypeRule* key_type_ = nullptr;  // nullptr if not a key
   uint8_t family_ = kAnyFamily;
+  RuleList rules_;
   bool token_ = false;
   bool private_ = false;
   BuiltObject built_;

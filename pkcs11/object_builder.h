@@ -68,7 +68,8 @@ struct BuildRequest {
   std::optional<CK_KEY_TYPE> key_type = {};
   // The key type where neither key_type nor the template says it.
   std::optional<CK_KEY_TYPE> default_key_type = {};
-  // CKA_KEY_GEN_MECHANISM of a generated key; not used for others.
+  // What makes a generated or derived key, where that decides about defaults; of generated ones it
+  // is CKA_KEY_GEN_MECHANISM.
   CK_MECHANISM_TYPE mechanism = CK_UNAVAILABLE_INFORMATION;
   // Of the base key, for kDerive.
   std::optional<BaseKey> base = {};
@@ -114,8 +115,10 @@ struct BuiltObject {
 // - CKA_SENSITIVE: true for private keys. A derived key is as its base key. Others: false.
 // - CKA_EXTRACTABLE: false, so that a key which says nothing stays inside although the
 //   specification has it not sensitive. A derived key is as its base key; unwrapped, encapsulated
-//   and decapsulated keys are extractable (section 5.18).
-// - usage flags: by key type, see attribute_rules.cc.
+//   and decapsulated keys are extractable (section 5.18). A TLS premaster secret is sensitive and
+//   extractable: it is made to be wrapped.
+// - usage flags: by key type, see attribute_rules.cc; CKA_DERIVE is true for TLS premaster and
+//   master secrets.
 std::expected<BuiltObject, CK_RV> BuildObject(const TemplateReader& given,
                                               const BuildRequest& request);
 

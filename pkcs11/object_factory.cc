@@ -1,6 +1,7 @@
 #include "pkcs11/object_factory.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "mechanisms/check_value.h"
 #include "mechanisms/key_family.h"
@@ -49,6 +50,24 @@ CkStatus CheckPublicKeyInfo(Object& object) {
   return {};
 }
 
+// IsSubset says whether each number of |few| is one of |many|; both are CKA_ALLOWED_MECHANISMS.
+bool IsSubset(std::span<const uint8_t> few, std::span<const uint8_t> many) {
+  const auto number = [](std::span<const uint8_t> list, size_t at) {
+    CK_MECHANISM_TYPE type;
+    memcpy(&type, list.data() + at, sizeof(type));
+    return type;
+  };
+  for (size_t i = 0; i + sizeof(CK_MECHANISM_TYPE) <= few.size(); i += sizeof(CK_MECHANISM_TYPE)) {
+    bool found = false;
+    for (size_t k = 0; k + sizeof(CK_MECHANISM_TYPE) <= many.size();
+         k += sizeof(CK_MECHANISM_TYPE)) {
+      found |= number(few, i) == number(many, k);
+    }
+    if (!found) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 CkResult<std::vector<uint8_t>> PublicKeyInfoOf(const Object& object) {
@@ -87,7 +106,6 @@ void Apply(Object& object, const AttributeValues& values) {
   for (const AttributeValue& value : values) {
     object.attributes.SetBytes(value.type, value.value);
   }
-  object.attributes.ShrinkToFit();
 }
 
 SecretRequest RequestOf(const Object& object) {
@@ -96,6 +114,14 @@ SecretRequest RequestOf(const Object& object) {
 
 CkStatus Complete(Object& object, NewKey key) {
   for (const AttributeValue& value : key.attributes) {
+    if (value.type == CKA_ALLOWED_MECHANISMS && object.attributes.Has(value.type) &&
+        !object.attributes.Get(value.type)->empty()) {
+      // Of the mechanisms that the key is for, a template may leave some out.
+      if (!IsSubset(*object.attributes.Get(value.type), value.value)) {
+        return Refuse(CKR_TEMPLATE_INCONSISTENT);
+      }
+      continue;
+    }
     object.attributes.SetBytes(value.type, value.value);
   }
   if (object.object_class() == CKO_SECRET_KEY) {
@@ -103,7 +129,6 @@ CkStatus Complete(Object& object, NewKey key) {
         CheckGivenValue(object, [&] { return CheckValueOf(object.key_type(), key.secret); });
     if (!right) return right;
   }
-  object.attributes.ShrinkToFit();
   object.secret = std::make_shared<KeySecret>(std::move(key.secret));
   return {};
 }
@@ -152,6 +177,7 @@ CkResult<std::vector<CK_OBJECT_HANDLE>> Enrol(Session& session,
                                               std::vector<std::shared_ptr<Object>> objects) {
   bool any_of_session = false;
   for (const auto& object : objects) {
+    object->attributes.ShrinkToFit();
     if (object->Is(CKA_TOKEN)) continue;
     object->session = session.handle;
     any_of_session = true;

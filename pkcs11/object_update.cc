@@ -32,6 +32,10 @@ CK_RV Update(AttributeSet& attributes, const TemplateReader& given, uint16_t fla
         rv != CKR_OK) {
       return rv;
     }
+    // Section 4.1, footnotes 11 and 12: where it cannot go on, it is read-only.
+    if (flag == kSet && before && (rule->flags & (*before ? kOnlyToTrue : kOnlyToFalse)) != 0) {
+      return CKR_ATTRIBUTE_READ_ONLY;
+    }
     attributes.SetBytes(entry.type, value.bytes());
   }
   return CKR_OK;

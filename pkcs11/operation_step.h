@@ -75,6 +75,7 @@ CkStatus BeginOperation(Session& session, OperationSlot<Operation>& slot, Make&&
   const std::lock_guard lock(session.mutex);
   if (closed) return Refuse(CKR_SESSION_CLOSED);
   if (HasExpired(*made)) return Refuse(CKR_KEY_HANDLE_INVALID);
+  made->order = ++session.operations;
   if (!slot.cancelled) slot.active = std::move(*made);
   return {};
 }
@@ -153,8 +154,8 @@ CkResult<ActiveOperation<Operation>> MakeWithKey(
   auto operation = (chosen->row.*make)(chosen->row.type, chosen->parameter, named->Beside(*key));
   if (!operation) return Refuse(operation.error());
   const bool needs_login = key->object().Is(CKA_ALWAYS_AUTHENTICATE);
-  return ActiveOperation<Operation>{std::move(*operation), std::move(*key), false, needs_login,
-                                    logouts};
+  return ActiveOperation<Operation>{std::move(*operation), std::move(*key), false,
+                                    needs_login,           logouts,         0};
 }
 
 // BeginWithKey is an Init function's work.

@@ -73,12 +73,19 @@ CkResult<Vault> UnwrapUnderPin(PinRole role, std::string_view serial, Pin pin,
   return std::move(*opened);
 }
 
+int64_t PinWaitMs(const PinConfig& config, const PinRecord& record, int64_t unix_ms) {
+  const int64_t delay = PinDelayMs(config, record.failures);
+  // A clock set back must not lengthen the wait beyond the delay itself, and the file may say
+  // anything.
+  int64_t passed;
+  if (__builtin_sub_overflow(unix_ms, record.last_failure_unix_ms, &passed)) passed = 0;
+  return delay - std::clamp<int64_t>(passed, 0, delay);
+}
+
 void WaitAfterFailures(const PinConfig& config, const PinRecord& record) {
   if (record.failures == 0) return;
-  const int64_t delay = PinDelayMs(config, record.failures);
-  // A clock set back must not lengthen the wait beyond the delay itself.
-  const int64_t left = std::min(delay, record.last_failure_unix_ms + delay - UnixMilliseconds());
-  if (left <= 0) return;
+  const int64_t left = PinWaitMs(config, record, UnixMilliseconds());
+  if (left == 0) return;
   timespec wait{left / 1000, (left % 1000) * 1'000'000};
   while (clock_nanosleep(CLOCK_MONOTONIC, 0, &wait, &wait) == EINTR) {
   }

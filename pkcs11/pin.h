@@ -26,6 +26,10 @@ CkResult<PinRecord> WrapUnderPin(const PinConfig& config, PinRole role, std::str
 CkResult<Vault> UnwrapUnderPin(PinRole role, std::string_view serial, Pin pin,
                                const PinRecord& record);
 
+// PinWaitMs is how much of the delay that the wrong PINs so far have earned is left at |unix_ms|,
+// whatever the record says of when they were tried: from 0 to the whole delay, in milliseconds.
+int64_t PinWaitMs(const PinConfig& config, const PinRecord& record, int64_t unix_ms);
+
 // WaitAfterFailures sleeps until the delay that the wrong PINs so far have earned is over.
 void WaitAfterFailures(const PinConfig& config, const PinRecord& record);
 

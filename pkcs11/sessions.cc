@@ -20,23 +20,46 @@ CK_STATE StateOf(const Session& session) {
   return session.read_write() ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION;
 }
 
+// Waiting is the operation begun last of those that wait for a CKU_CONTEXT_SPECIFIC login, under
+// the session's mutex.
+class Waiting {
+ public:
+  explicit Waiting(Session& session) {
+    Look(session.sign);
+    Look(session.sign_recover);
+    Look(session.decrypt);
+  }
+  // Whether there is one.
+  explicit operator bool() const { return needs_login_ != nullptr; }
+  uint64_t order() const { return order_; }
+  void Admit() { *needs_login_ = false; }
+
+ private:
+  template <class Operation>
+  void Look(OperationSlot<Operation>& slot) {
+    if (!slot.active || !slot.active->needs_login || slot.active->order < order_) return;
+    needs_login_ = &slot.active->needs_login;
+    order_ = slot.active->order;
+  }
+
+  bool* needs_login_ = nullptr;
+  uint64_t order_ = 0;
+};
+
 // Reauthenticate is the login that a key with CKA_ALWAYS_AUTHENTICATE asks for: it serves the one
-// operation that waits for it.
+// operation that was begun just before.
 CkStatus Reauthenticate(Session& session, Pin pin) {
-  const auto waiting = [&] {
-    return (session.sign.active && session.sign.active->needs_login) ||
-           (session.sign_recover.active && session.sign_recover.active->needs_login) ||
-           (session.decrypt.active && session.decrypt.active->needs_login);
-  };
+  uint64_t order;
   {
     const std::lock_guard lock(session.mutex);
-    if (!waiting()) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
+    const Waiting waiting(session);
+    if (!waiting) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
+    order = waiting.order();
   }
   if (auto right = session.token->CheckUserPin(pin); !right) return right;
   const std::lock_guard lock(session.mutex);
-  if (session.sign.active) session.sign.active->needs_login = false;
-  if (session.sign_recover.active) session.sign_recover.active->needs_login = false;
-  if (session.decrypt.active) session.decrypt.active->needs_login = false;
+  Waiting waiting(session);
+  if (waiting && waiting.order() == order) waiting.Admit();
   return {};
 }
 

@@ -46,7 +46,15 @@ CkResult<SetKeyTemplate> SetKeyTemplate::Of(const KeyOfSet& key, const BaseKey& 
   made.Add(CKA_EXTRACTABLE, base.extractable);
   if (key.is_mac) {
     made.Add(CKA_KEY_TYPE, CK_ULONG{CKK_GENERIC_SECRET});
-    for (const CK_ATTRIBUTE_TYPE usage : {CKA_SIGN, CKA_VERIFY, CKA_DERIVE}) made.Add(usage, true);
+    made.Add(CKA_SIGN, true);
+    made.Add(CKA_VERIFY, true);
+    made.Add(CKA_DERIVE, false);
+    return made;
+  }
+  for (const CK_ATTRIBUTE_TYPE usage : {CKA_ENCRYPT, CKA_DECRYPT, CKA_DERIVE}) {
+    if (std::ranges::find(made.attributes_, usage, &CK_ATTRIBUTE::type) == made.attributes_.end()) {
+      made.Add(usage, true);
+    }
   }
   return made;
 }

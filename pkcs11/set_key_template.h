@@ -15,7 +15,8 @@ class SetKeyTemplate {
   // Of adds to the client's template the key's length, and CKA_SENSITIVE and CKA_EXTRACTABLE of the
   // base key; values of the client's that differ then are CKR_TEMPLATE_INCONSISTENT for whoever
   // reads it. A MAC key has of the client's template only what is not about type and usage: it is a
-  // generic secret that signs, verifies and derives. CKR_ARGUMENTS_BAD.
+  // generic secret that signs and verifies. The others encrypt, decrypt and derive unless the
+  // client's template says otherwise. CKR_ARGUMENTS_BAD.
   static CkResult<SetKeyTemplate> Of(const KeyOfSet& key, const BaseKey& base,
                                      const CK_ATTRIBUTE* attributes, CK_ULONG count);
 

@@ -33,8 +33,8 @@ std::expected<AttributeSet, CK_RV> EncodeTemplate(const TemplateReader& given) {
 
 }  // namespace
 
-CK_RV StoredValue::Read(const TemplateReader& given, const AttributeRule& rule) {
-  const std::span<const uint8_t> bytes = given.Get(rule.type).value();
+CK_RV StoredValue::Read(const TemplateReader& given, const AttributeRule& rule,
+                        std::span<const uint8_t> bytes) {
   bool valid = true;
   switch (rule.kind) {
     case ValueKind::kBool:

@@ -26,7 +26,13 @@ class StoredValue {
   // CKR_ATTRIBUTE_VALUE_INVALID if it does not have the rule's form; for template attributes also
   // what is wrong inside: CKR_ATTRIBUTE_TYPE_INVALID for an attribute that no object has,
   // CKR_ATTRIBUTE_VALUE_INVALID for one that can hold secrets, CKR_TEMPLATE_INCONSISTENT.
-  CK_RV Read(const TemplateReader& given, const AttributeRule& rule);
+  CK_RV Read(const TemplateReader& given, const AttributeRule& rule) {
+    return Read(given, rule, given.Get(rule.type).value());
+  }
+
+  // The same where the value's |bytes| are at hand.
+  CK_RV Read(const TemplateReader& given, const AttributeRule& rule,
+             std::span<const uint8_t> bytes);
 
   std::span<const uint8_t> bytes() const { return bytes_; }
 

@@ -19,8 +19,8 @@ CK_RV C_VerifySignatureInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechan
       auto check = std::make_unique<SignatureCheck>();
       check->operation = std::move(begun->operation);
       check->signature.assign(pSignature, pSignature + ulSignatureLen);
-      return Checking{std::move(check), std::move(begun->key), false, begun->needs_login,
-                      begun->logouts};
+      return Checking{std::move(check),   std::move(begun->key), false,
+                      begun->needs_login, begun->logouts,        0};
     });
   });
 }

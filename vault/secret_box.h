@@ -16,11 +16,11 @@ namespace secretmem {
 template <class T>
 class SecretBox {
  public:
-  // Make constructs T from |arguments|, which are taken by reference. Errors are those of
-  // OnSecretStack.
+  // Make constructs T from |arguments|, which are taken by reference, on a shallow stack as it is
+  // destroyed on one. Errors are those of OnSecretStack.
   template <class... Arguments>
   static VaultResult<SecretBox> Make(Arguments&&... arguments) {
-    return OnSecretStack([&]() -> VaultResult<SecretBox> {
+    return OnShallowStack([&]() -> VaultResult<SecretBox> {
       auto slot = WorkHeap().Allocate(sizeof(T));
       if (!slot) return std::unexpected(slot.error());
       return SecretBox(new (*slot) T(std::forward<Arguments>(arguments)...));
@@ -41,7 +41,7 @@ class SecretBox {
     if (object_ == nullptr) return;
     const ForkGuard guard;
     if (generation_ != ForkGeneration() || IsForkedWithoutHandlers()) return;
-    (void)OnSecretStack([&] { object_->~T(); });
+    (void)OnShallowStack([&] { object_->~T(); });
     WorkHeap().Free(object_);
   }
 

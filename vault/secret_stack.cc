@@ -5,6 +5,7 @@
 #include <openssl/nid.h>
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -19,6 +20,7 @@
 #include "vault/secret_heap.h"
 #include "vault/secret_memory.h"
 #include "vault/stack_switch.h"
+#include "vault/used_stack.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -42,11 +44,17 @@ constexpr size_t kGap = kDeepBytes;
 // Beyond the first frame, as much as keeps the alignment.
 constexpr size_t kAboveTop = 64;
 
-struct Stack {
+// Stack is one of a pool's. Whoever turns kFree into kTaken has it.
+struct alignas(64) Stack {
+  enum State : uint8_t { kUnmapped, kFree, kTaken };
+  std::atomic<uint8_t> state{kUnmapped};
   std::byte* low = nullptr;
   size_t bytes = 0;
-  Stack* next = nullptr;
 
+  bool TryTake() {
+    uint8_t free = kFree;
+    return state == kFree && state.compare_exchange_strong(free, kTaken);
+  }
   std::byte* top() const { return low + bytes - kAboveTop; }
   void SetCanaries() {
     SetCanary(low);
@@ -55,34 +63,41 @@ struct Stack {
   bool CheckCanaries() const { return CheckCanary(low) && CheckCanary(top()); }
 };
 
-// StackPool keeps the stacks of one size that no thread runs on, all of them zero.
+// StackPool keeps the stacks of one size; those that no thread runs on are all zero.
 class StackPool {
  public:
   explicit StackPool(size_t stack_bytes) : bytes_(stack_bytes) {}
 
-  // Take waits where every stack is in use and no further one can be had: a thread that has one
-  // runs to its end without waiting for anybody.
-  VaultResult<Stack*> Take() {
+  // Take takes the stack that this thread had |last|, of this pool or null, if it is free: it is in
+  // this processor's cache, and no lock is needed. Otherwise it waits where every stack is in use
+  // and no further one can be had: a thread that has one runs to its end without waiting for
+  // anybody.
+  VaultResult<Stack*> Take(Stack* last) {
+    if (last != nullptr && last->TryTake()) return last;
     std::unique_lock lock(mutex_);
-    while (free_ == nullptr) {
+    for (;;) {
+      if (Stack* stack = TakeFree()) return stack;
       if (made_ < kMaxStacks) {
         auto made = Make();
-        if (made) break;
+        if (made) continue;
         if (made_ == 0) return std::unexpected(made.error());
       }
+      ++waiting_;
+      // Between the look above and here a stack may have come back without notice.
+      if (Stack* stack = TakeFree()) {
+        --waiting_;
+        return stack;
+      }
       returned_.wait(lock);
+      --waiting_;
     }
-    Stack* stack = free_;
-    free_ = stack->next;
-    return stack;
   }
 
   void Put(Stack* stack) {
-    {
-      const std::lock_guard lock(mutex_);
-      stack->next = free_;
-      free_ = stack;
-    }
+    stack->state.store(Stack::kFree);
+    if (waiting_.load() == 0) return;
+    // Whoever waits has the mutex until it sleeps.
+    const std::lock_guard lock(mutex_);
     returned_.notify_one();
   }
 
@@ -92,14 +107,11 @@ class StackPool {
     size_t given_back = 0;
     // Who waits for a stack in use may have to make one now, or hear that none can be had.
     returned_.notify_all();
-    while (free_ != nullptr) {
-      Stack* stack = free_;
-      free_ = stack->next;
+    while (Stack* stack = TakeFree()) {
       stack->CheckCanaries();
       UnmapSecret(stack->low, bytes_);
       stack->low = nullptr;
-      stack->next = unmapped_;
-      unmapped_ = stack;
+      stack->state = Stack::kUnmapped;
       --made_;
       ++given_back;
     }
@@ -109,30 +121,37 @@ class StackPool {
   // Refill makes as many free ones as can be had, |count| at most.
   void Refill(size_t count) {
     const std::lock_guard lock(mutex_);
-    while (count > 0 && Make()) --count;
+    while (count > 0 && made_ < kMaxStacks && Make()) --count;
     returned_.notify_all();
   }
 
   // In a child none of the stacks exist, and their addresses may be anybody's.
   void Abandon() {
-    for (Stack& stack : stacks_) stack = {};
-    free_ = unmapped_ = nullptr;
+    for (Stack& stack : stacks_) {
+      stack.state = Stack::kUnmapped;
+      stack.low = nullptr;
+    }
     reserved_ = nullptr;
     made_ = 0;
+    waiting_ = 0;
   }
 
  private:
+  Stack* TakeFree() {
+    for (Stack& stack : stacks_) {
+      if (stack.TryTake()) return &stack;
+    }
+    return nullptr;
+  }
+
   VaultResult<void> Make() {
     if (reserved_ == nullptr) {
       auto reserved = ReserveAddresses(kMaxStacks * (bytes_ + kGap) + kGap);
       if (!reserved) return std::unexpected(reserved.error());
       reserved_ = *reserved + kGap;
-      for (Stack& stack : stacks_) {
-        stack.next = unmapped_;
-        unmapped_ = &stack;
-      }
     }
-    Stack* stack = unmapped_;
+    Stack* stack = stacks_;
+    while (stack->state != Stack::kUnmapped) ++stack;
     std::byte* low = reserved_ + static_cast<size_t>(stack - stacks_) * (bytes_ + kGap);
     if (auto mapped = MapSecret(low, bytes_); !mapped) {
       return std::unexpected(mapped.error());
@@ -140,19 +159,17 @@ class StackPool {
     stack->low = low;
     stack->bytes = bytes_;
     stack->SetCanaries();
-    unmapped_ = stack->next;
-    stack->next = free_;
-    free_ = stack;
+    stack->state = Stack::kFree;
     ++made_;
     return {};
   }
 
   const size_t bytes_;
+  // Of those who make, unmap or wait.
   std::mutex mutex_;
   std::condition_variable returned_;
+  std::atomic<size_t> waiting_{0};
   Stack stacks_[kMaxStacks];
-  Stack* free_ = nullptr;
-  Stack* unmapped_ = nullptr;
   std::byte* reserved_ = nullptr;
   size_t made_ = 0;
 };
@@ -184,6 +201,8 @@ struct Run {
 
 // The borrow that this thread is in.
 thread_local Run* t_run = nullptr;
+// The stacks that this thread ran on last, by depth.
+thread_local Stack* t_last[2] = {};
 // BoringSSL's state of this thread is made, in the library heap.
 thread_local bool t_thread_warm = false;
 // Its random generator began with entropy that was none.
@@ -197,28 +216,16 @@ int VectorLevel() {
 }
 const int g_vectors = VectorLevel();
 
-// FindUsed sets |used| to the part of |stack| that the call has written. Stacks are zero before, so
-// the lowest byte that is not zero is the deepest that counts: what was written as zero below it
-// tells nothing.
+// FindUsed sets |used| to the part of |stack| that the call has written, between the canaries. It
+// runs on the secret stack: the search brings its words into registers, which the way back clears.
 struct UsedPart {
   const Stack* stack;
   size_t first = 0;
 };
 void FindUsed(void* argument) {
   auto& used = *static_cast<UsedPart*>(argument);
-  // GCC makes vector registers of these, 16 bytes wide on every architecture.
-  using Vector [[gnu::vector_size(16)]] = uint64_t;
-  constexpr size_t kStep = 8;
-  // Between the canaries.
-  const auto* vectors = reinterpret_cast<const Vector*>(used.stack->low + kCanaryBytes);
-  const size_t count = (used.stack->bytes - kAboveTop - kCanaryBytes) / sizeof(Vector);
-  size_t i = 0;
-  for (; i + kStep <= count; i += kStep) {
-    const Vector any = vectors[i] | vectors[i + 1] | vectors[i + 2] | vectors[i + 3] |
-                       vectors[i + 4] | vectors[i + 5] | vectors[i + 6] | vectors[i + 7];
-    if ((any[0] | any[1]) != 0) break;
-  }
-  used.first = kCanaryBytes + i * sizeof(Vector);
+  used.first = kCanaryBytes + internal::UsedFrom(used.stack->low + kCanaryBytes,
+                                                 used.stack->bytes - kAboveTop - kCanaryBytes);
 }
 
 // The switches below announce themselves to AddressSanitizer. To ThreadSanitizer they are calls
@@ -281,13 +288,20 @@ void Outside(void* argument) {
   Leave(&run.fake_stack, run.stack->low, run.stack->bytes);
 }
 
+// The search is the last that happens in a borrow, but under AddressSanitizer, whose own calls
+// follow.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSearchInside = false;
+#else
+constexpr bool kSearchInside = true;
+#endif
+
 // Clear wipes what the call has written.
-void Clear(Stack* stack) {
-  UsedPart used{stack};
-  // On the secret stack once more: the search brings its words into registers, which the way back
-  // clears.
-  Run run{.stack = stack, .has_safe_points = false};
-  CallOn(run, FindUsed, &used);
+void Clear(Stack* stack, UsedPart& used) {
+  if (!kSearchInside) {
+    Run run{.stack = stack, .has_safe_points = false};
+    CallOn(run, FindUsed, &used);
+  }
   Wipe(stack->low + used.first, stack->bytes - kAboveTop - used.first);
   stack->CheckCanaries();
 }
@@ -319,6 +333,7 @@ void WarmThread() {
 struct Call {
   void (*function)(void*);
   void* argument;
+  UsedPart* used;
 };
 
 void Enter(void* argument) {
@@ -327,6 +342,7 @@ void Enter(void* argument) {
   if (t_thread_warm) call.function(call.argument);
   // Entries may carry allocations of the key heap, which must not outlive it.
   if (ERR_peek_error() != 0) ERR_clear_error();
+  if (kSearchInside) FindUsed(call.used);
 }
 
 // The random generator of the forking thread came over with the library heap; it notices the fork
@@ -410,11 +426,15 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
     if (auto random = ProbeRandom(); !random) return random;
   }
   // Making the library's state of a thread goes deeper than most calls.
-  StackPool& pool = PoolOf(t_thread_warm ? depth : StackDepth::kDeep);
-  auto stack = pool.Take();
+  if (!t_thread_warm) depth = StackDepth::kDeep;
+  StackPool& pool = PoolOf(depth);
+  Stack*& last = t_last[static_cast<size_t>(depth)];
+  auto stack = pool.Take(last);
   if (!stack) return std::unexpected(stack.error());
+  last = *stack;
   SetRandomHasFailed(false);
-  Call call{function, argument};
+  UsedPart used{*stack};
+  Call call{function, argument, &used};
   Run run{.stack = *stack, .has_safe_points = outermost};
   t_run = &run;
   KeyHeap().Open();
@@ -425,7 +445,7 @@ VaultResult<void> RunOnSecretStack(StackDepth depth, void (*function)(void*), vo
   if (!finished) return std::unexpected(VaultError{VaultErrc::kForked});
   WorkHeap().Close();
   KeyHeap().Close();
-  Clear(*stack);
+  Clear(*stack, used);
   pool.Put(*stack);
   if (IsMemoryDamaged()) return std::unexpected(VaultError{VaultErrc::kDamaged});
   if (RandomHasFailed()) return std::unexpected(VaultError{VaultErrc::kNoRandom});

@@ -1,6 +1,7 @@
 // Attacks by way of the process itself: its children, its system calls, a debugger's calls.
 #include <fcntl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -73,6 +74,35 @@ Outcome DirectWrite(Live& live, std::string* detail) {
   return WriteRegions(live, live.Regions(), detail, O_DIRECT);
 }
 
+// SendCall has the process send(2) its regions to itself, page by page.
+Outcome SendCall(Live& live, std::string* detail) {
+  const int64_t rv = live.remote().Syscall(
+      SYS_socketpair, {AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, kImage}, Bytes(16, 0));
+  if (rv != 0) throw CannotLook("the target gets no sockets");
+  int ends[2];
+  const Bytes raw = live.remote().ArenaBytes(kArenaStart, sizeof(ends));
+  std::memcpy(ends, raw.data(), sizeof(ends));
+  const WindowSet windows = MakeWindows(live.resident());
+  bool found = false;
+  uint64_t sent = 0;
+  for (const Mapping& region : live.Regions()) {
+    for (uint64_t at = region.start; at < region.end; at += 4096) {
+      const auto to = static_cast<uint64_t>(ends[0]);
+      if (live.remote().Syscall(SYS_sendto, {to, at, 4096, 0, 0, 0}) != 4096) continue;
+      ++sent;
+      const auto from = static_cast<uint64_t>(ends[1]);
+      if (live.remote().Syscall(SYS_read, {from, kImage, 4096}, Bytes(4096, 0)) != 4096) {
+        throw CannotLook("what was sent does not come");
+      }
+      windows.Search(live.remote().ArenaBytes(kArenaStart, 4096),
+                     [&](size_t, const WindowSet::Origin&) { found = true; });
+    }
+  }
+  for (const int end : ends) live.remote().Syscall(SYS_close, {static_cast<uint64_t>(end)});
+  *detail = std::to_string(sent) + " pages sent";
+  return found ? Outcome::kRead : Outcome::kNothing;
+}
+
 Outcome Vmsplice(Live& live, std::string* detail) {
   const int64_t rv = live.remote().Syscall(SYS_pipe2, {kImage, O_NONBLOCK}, Bytes(16, 0));
   if (rv != 0) return Outcome::kSkipped;
@@ -101,7 +131,7 @@ Outcome ForkedChild(Live& live, std::string* detail) {
   const auto child = static_cast<pid_t>(live.remote().Control(Command::kFork));
   if (child <= 0) throw CannotLook("the target cannot fork");
   live.remote().UseChild(true);
-  const WindowSet windows = MakeWindows(live.resident());
+  const WindowSet windows = MakeWindows(live.secrets());
   Recorder recorder(child);
   if (!recorder.Look("in the child", Recorder::Scope::kEverything)) {
     throw CannotLook("the child cannot be looked at");
@@ -192,6 +222,7 @@ std::vector<Attack> InsideAttacks() {
       {"swap, dumps and children (flags of the regions)", Outcome::kNothing, MappingFlags, false},
       {"a forked child", Outcome::kNothing, ForkedChild},
       {"write(2) by the process itself", Outcome::kRead, WriteCall},
+      {"send(2) by the process itself", Outcome::kRead, SendCall},
       {"a debugger that makes the process write", Outcome::kRead, DebuggerCall},
       {"vmsplice by the process itself", Outcome::kNothing, Vmsplice},
       {"O_DIRECT write by the process itself", Outcome::kNothing, DirectWrite, false},

@@ -9,6 +9,8 @@
 namespace secretmem::audit {
 namespace {
 
+constexpr char kLogFile[] = "log";
+
 // RandomPin has 24 letters and digits: enough 8-byte windows, and no module refuses it.
 Bytes RandomPin() {
   static const char kAlphabet[] =
@@ -106,10 +108,17 @@ std::unique_ptr<Remote> Token::Start() const {
       "PATH=/usr/bin:/bin", "HOME=" + directory_.string(), "LC_ALL=C",
       "SECRETMEM_PKCS11_CONF=" + (directory_ / "config.toml").string(),
       "SOFTHSM2_CONF=" + (directory_ / "softhsm2.conf").string()};
-  if (const char* log = getenv("SECRETMEM_PKCS11_LOG")) {
-    environment.push_back(std::string("SECRETMEM_PKCS11_LOG=") + log);
-  }
-  return std::make_unique<Remote>(target_, module_, environment, directory_.string());
+  const char* log = keep_log_ ? "debug" : getenv("SECRETMEM_PKCS11_LOG");
+  if (log != nullptr) environment.push_back(std::string("SECRETMEM_PKCS11_LOG=") + log);
+  return std::make_unique<Remote>(target_, module_, environment, directory_.string(),
+                                  keep_log_ ? (directory_ / kLogFile).string() : "");
+}
+
+size_t Token::LogLines() const {
+  std::ifstream log(directory_ / kLogFile);
+  size_t lines = 0;
+  for (std::string line; std::getline(log, line);) ++lines;
+  return lines;
 }
 
 CK_SLOT_ID Token::FindSlot(Remote& remote, bool initialised) const {

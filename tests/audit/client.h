@@ -24,6 +24,10 @@ class Token {
   Token& operator=(const Token&) = delete;
 
   std::unique_ptr<Remote> Start() const;
+  // KeepLog has the module say all that it can, in a file beside the token's, from the next Start
+  // on. LogLines counts what it has said.
+  void KeepLog() { keep_log_ = true; }
+  size_t LogLines() const;
   const std::string& module() const { return module_; }
   const Bytes& pin() const { return pin_; }
   const Bytes& so_pin() const { return so_pin_; }
@@ -38,6 +42,7 @@ class Token {
   Bytes pin_;
   Bytes so_pin_;
   Bytes label_;
+  bool keep_log_ = false;
 };
 
 enum class KeyKind { kX25519, kEd25519, kP256, kRsa, kAes, kGeneric, kHkdf, kChaCha20 };

@@ -21,10 +21,16 @@ const char* NameOf(Outcome outcome) {
 }  // namespace
 
 int AuditAttacks(const Options& options) {
-  const Token token(options.target, options.modules.at(0), options.settings);
-  Client::LearnDialect(token);
   std::vector<Attack> attacks = OutsideAttacks();
   for (Attack& attack : InsideAttacks()) attacks.push_back(std::move(attack));
+  if (options.list) {
+    for (const Attack& attack : attacks) {
+      std::printf("%s: %s\n", attack.name.c_str(), NameOf(attack.expected));
+    }
+    return 0;
+  }
+  const Token token(options.target, options.modules.at(0), options.settings);
+  Client::LearnDialect(token);
   int wrong = 0;
   size_t tried = 0;
   for (const Attack& attack : attacks) {

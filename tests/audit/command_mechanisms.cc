@@ -23,9 +23,11 @@ Table ScenariosOf(const Token& token) {
     }
     return false;
   };
-  for (Scenario& scenario : BasicScenarios()) {
-    if (scenario.mechanism == ck::kNone || has(scenario.mechanism, scenario.function)) {
-      table.scenarios.push_back(std::move(scenario));
+  for (auto scenarios : {BasicScenarios(), TokenScenarios(), RefusalScenarios()}) {
+    for (Scenario& scenario : scenarios) {
+      if (scenario.mechanism == ck::kNone || has(scenario.mechanism, scenario.function)) {
+        table.scenarios.push_back(std::move(scenario));
+      }
     }
   }
   for (const auto& [type, flags] : mechanisms) {
@@ -75,7 +77,8 @@ int AuditCoverage(const Options& options) {
 }
 
 int AuditMechanisms(const Options& options) {
-  const Token token(options.target, options.modules.at(0), options.settings);
+  Token token(options.target, options.modules.at(0), options.settings);
+  if (options.log) token.KeepLog();
   Client::LearnDialect(token);
   const Table table = ScenariosOf(token);
   RunOptions run;
@@ -124,6 +127,11 @@ int AuditMechanisms(const Options& options) {
     std::printf("the token key and what PINs are stretched to were searched for throughout\n");
   }
   const bool covered = PrintNotAudited(table, options);
+  if (options.log) {
+    const size_t lines = token.LogLines();
+    std::printf("%zu lines of log were searched\n", lines);
+    if (lines < ran) throw CannotLook("the module says next to nothing in its log");
+  }
   if (ran == 0) {
     std::printf("FAILED: nothing was audited\n");
     return 2;

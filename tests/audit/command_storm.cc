@@ -23,6 +23,21 @@ int Conclude(const Options& options, const Recorder& recorder, const std::vector
   return findings.empty() == options.expects_leaks() ? 1 : 0;
 }
 
+constexpr CK_ATTRIBUTE_TYPE kRsaSecrets[] = {CKA_PRIVATE_EXPONENT, CKA_PRIME_1,    CKA_PRIME_2,
+                                             CKA_EXPONENT_1,       CKA_EXPONENT_2, CKA_COEFFICIENT};
+
+PreparedCall GenerateRsa(Live& live) {
+  return PreparedCall("C_GenerateKeyPair", AUDIT_SLOT(C_GenerateKeyPair))
+      .Number(live.client().session())
+      .Mechanism(CKM_RSA_PKCS_KEY_PAIR_GEN)
+      .Attributes(
+          {Flag(CKA_TOKEN, false), Ulong(CKA_MODULUS_BITS, 3072), {CKA_PUBLIC_EXPONENT, {1, 0, 1}}})
+      .Attributes({Flag(CKA_TOKEN, false), Flag(CKA_PRIVATE, true), Flag(CKA_SENSITIVE, false),
+                   Flag(CKA_EXTRACTABLE, true), Flag(CKA_SIGN, true)})
+      .Handle()
+      .Handle();
+}
+
 void MustLook(Recorder& recorder, const std::string& when, Recorder::Scope scope) {
   if (!recorder.Look(when, scope)) throw CannotLook("the target's memory cannot be read");
 }
@@ -52,6 +67,21 @@ int AuditStorm(const Options& options) {
     }
     signals += live.remote().Control(Command::kStormStop);
   }
+  // Long operations let signals through while they are under way.
+  live.remote().Control(Command::kStormStart, kSignalEveryNs);
+  const bool generated = live.remote().Run(GenerateRsa(live)) == CKR_OK;
+  const uint64_t handles[] = {generated ? live.remote().Word(6) : 0,
+                              generated ? live.remote().Word(7) : 0};
+  MustLook(recorder, "after C_GenerateKeyPair in the storm", Recorder::Scope::kEverything);
+  const uint64_t in_generation = live.remote().Control(Command::kStormStop);
+  if (generated) {
+    for (const uint64_t handle : handles) live.client().Track(handle);
+    for (const CK_ATTRIBUTE_TYPE type : kRsaSecrets) {
+      secrets.push_back({"RSA number made in the storm", live.client().Value(handles[1], type)});
+    }
+    if (secrets.back().value.size() < 64) throw CannotLook("the RSA key cannot be read");
+  }
+  std::printf("%lu signals during the generation of an RSA key\n", in_generation);
   if (signals < kFewestSignals) throw CannotLook("the storm did not come: too few signals");
   MustLook(recorder, "after the storm", Recorder::Scope::kEverything);
   live.client().DestroyObjects();

@@ -24,6 +24,7 @@ struct Options {
   uint64_t interval = 512;
   bool no_steps = false;
   bool list = false;
+  bool log = false;
 
   bool expects_leaks() const { return expect == "leaks"; }
 };

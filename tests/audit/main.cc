@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   mechanisms->add_option("--other-steps", options.other_steps, "the same with everything else");
   mechanisms->add_option("--interval", options.interval, "instructions between whole looks");
   mechanisms->add_flag("--no-steps", options.no_steps, "look only between calls");
+  mechanisms->add_flag("--log", options.log, "search what the module logs at its most talkative");
   bool without_ptrace = false;
   mechanisms->add_flag("--without-ptrace", without_ptrace, "run as where ptrace is forbidden");
   mechanisms->add_flag("--list", options.list, "list the scenarios and end");
@@ -73,9 +74,9 @@ int main(int argc, char** argv) {
   common(app.add_subcommand("threads", "threads that ended"))->callback([&] {
     result = AuditThreads(options);
   });
-  common(app.add_subcommand("attacks", "attacks on a live process"))->callback([&] {
-    result = AuditAttacks(options);
-  });
+  auto* attacks = common(app.add_subcommand("attacks", "attacks on a live process"));
+  attacks->add_flag("--list", options.list, "list the attacks with what they must get, and end");
+  attacks->callback([&] { result = AuditAttacks(options); });
   auto* svg = common(app.add_subcommand("svg", "draw the mappings of processes"));
   svg->add_option("--output", options.output, "file to write")->required();
   svg->callback([&] { result = DrawMappings(options); });

@@ -60,6 +60,8 @@ inline constexpr CK_FLAGS kFlagEncapsulate = 0x1000'0000;
 inline constexpr CK_FLAGS kFlagDecapsulate = 0x2000'0000;
 
 // Slots of functions after CK_FUNCTION_LIST's 68 (wire.h).
+inline constexpr unsigned kSlotLoginUser = 71;
+inline constexpr unsigned kSlotSessionCancel = 72;
 inline constexpr unsigned kSlotMessageEncryptInit = 73;
 inline constexpr unsigned kSlotEncryptMessage = 74;
 inline constexpr unsigned kSlotEncryptMessageBegin = 75;
@@ -70,6 +72,10 @@ inline constexpr unsigned kSlotDecryptMessageBegin = 80;
 inline constexpr unsigned kSlotDecryptMessageNext = 81;
 inline constexpr unsigned kSlotEncapsulateKey = 93;
 inline constexpr unsigned kSlotDecapsulateKey = 94;
+inline constexpr unsigned kSlotVerifySignatureInit = 95;
+inline constexpr unsigned kSlotVerifySignature = 96;
+inline constexpr unsigned kSlotWrapKeyAuthenticated = 103;
+inline constexpr unsigned kSlotUnwrapKeyAuthenticated = 104;
 
 struct Ecdh1Params {
   CK_ULONG kdf, shared_size;

@@ -89,7 +89,8 @@ PreparedCall& PreparedCall::Output(size_t size) {
 }
 
 Remote::Remote(const std::string& target, const std::string& module,
-               const std::vector<std::string>& environment, const std::string& directory) {
+               const std::vector<std::string>& environment, const std::string& directory,
+               const std::string& log) {
   int to[2];
   int from[2];
   int child_to[2];
@@ -114,6 +115,10 @@ Remote::Remote(const std::string& target, const std::string& module,
       if (dup2(high[i], kRequestFd + i) < 0) _exit(127);
     }
     if (chdir(directory.c_str()) != 0) _exit(127);
+    if (!log.empty()) {
+      const int fd = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+      if (fd < 0 || dup2(fd, STDERR_FILENO) < 0) _exit(127);
+    }
     execve(target.c_str(), argv, env.data());
     _exit(127);
   }

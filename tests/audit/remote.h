@@ -81,9 +81,10 @@ class PreparedCall {
 class Remote {
  public:
   // Starts `target` with `module` and `environment` ("NAME=value"); throws CannotLook when the
-  // module cannot be loaded.
+  // module cannot be loaded. Its standard error is appended to `log`, unless that is empty.
   Remote(const std::string& target, const std::string& module,
-         const std::vector<std::string>& environment, const std::string& directory);
+         const std::vector<std::string>& environment, const std::string& directory,
+         const std::string& log = "");
   ~Remote();
   Remote(const Remote&) = delete;
   Remote& operator=(const Remote&) = delete;

@@ -122,10 +122,10 @@ RunReport RunScenario(const Token& token, const Scenario& scenario, const RunOpt
       }
       MustLook(recorder, "after " + call.name());
     }
-    Append(&secrets, SecretsOfTokenItself(token, &report.token_keys));
     std::vector<Secret> own = plan.secrets;
     if (plan.handle != 0) client.Track(remote.Word(plan.handle));
     if (plan.learn) Append(&own, plan.learn(client));
+    Append(&secrets, SecretsOfTokenItself(token, &report.token_keys));
     if (own.empty()) throw CannotLook("the scenario names no secret");
 
     Append(&secrets, own);

@@ -34,8 +34,11 @@ struct Scenario {
   bool whole = false;  // step all that it does on the ordinary stack, however long it is
 };
 
-// Scenarios that no mechanism stands for: imports, logins, PINs, copies, token objects.
+// Scenarios that no mechanism stands for: imports, copies, random numbers; tokens, PINs and token
+// objects; what is refused or given up.
 std::vector<Scenario> BasicScenarios();
+std::vector<Scenario> TokenScenarios();
+std::vector<Scenario> RefusalScenarios();
 
 // ScenariosFor returns the scenarios of one function of one mechanism; empty when the audit does
 // not know the mechanism, which the audit reports as a failure.

@@ -71,7 +71,8 @@ Plan CipherPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool encrypt, bool 
   const Bytes value = RandomBytes(32);
   const CK_OBJECT_HANDLE key =
       client.Create(client.Import(chacha ? KeyKind::kChaCha20 : KeyKind::kAes, value));
-  Bytes data(64, 0x5a);
+  const Bytes text = RandomBytes(64);
+  Bytes data = text;
   if (!encrypt) {
     client.Must(Init(client, true, mechanism, key, data.size()));
     client.Must(Crypt(client, true, data));
@@ -80,6 +81,8 @@ Plan CipherPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool encrypt, bool 
   Plan plan;
   plan.secrets =
       chacha ? std::vector<Secret>{{"ChaCha20 key", value}} : SecretsOfAes("AES key", value);
+  // The client has it, and the module leaves no copy of its own.
+  plan.secrets.push_back({"plain text", text});
   plan.calls.push_back(Init(client, encrypt, mechanism, key, 64));
   if (!parts) {
     plan.calls.push_back(Crypt(client, encrypt, data));
@@ -119,8 +122,37 @@ Plan RsaDecryptPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
   const Bytes sealed = client.remote().Data(3, client.remote().Word(4));
   Plan plan;
   plan.secrets = SecretsOfRsa(rsa);
+  plan.secrets.push_back({"plain text", random});
   plan.calls.push_back(Init(client, false, mechanism, key, 0));
   plan.calls.push_back(Crypt(client, false, sealed));
+  return plan;
+}
+
+// What one call decrypts and hashes, and encrypts and signs.
+Plan DualPlan(Client& client, bool encrypt) {
+  const Bytes value = RandomBytes(32);
+  const Bytes mac_value = RandomBytes(64);
+  const Bytes text = RandomBytes(64);
+  const CK_OBJECT_HANDLE key = client.Create(client.Import(KeyKind::kAes, value));
+  const CK_OBJECT_HANDLE mac_key = client.Create(client.Import(KeyKind::kGeneric, mac_value));
+  Bytes data = text;
+  if (!encrypt) {
+    client.Must(Init(client, true, CKM_AES_CBC, key, data.size()));
+    client.Must(Crypt(client, true, data));
+    data = client.remote().Data(3, client.remote().Word(4));
+  }
+  Plan plan;
+  plan.secrets = SecretsOfAes("AES key", value);
+  plan.secrets.push_back({"plain text", text});
+  Append(&plan.secrets, SecretsOfHmac("SHA256", "HMAC key", mac_value));
+  plan.calls.push_back(Init(client, encrypt, CKM_AES_CBC, key, data.size()));
+  PreparedCall other = encrypt ? PreparedCall("C_SignInit", AUDIT_SLOT(C_SignInit))
+                               : PreparedCall("C_VerifyInit", AUDIT_SLOT(C_VerifyInit));
+  plan.calls.push_back(other.Number(client.session()).Mechanism(CKM_SHA256_HMAC).Number(mac_key));
+  PreparedCall both =
+      encrypt ? PreparedCall("C_SignEncryptUpdate", AUDIT_SLOT(C_SignEncryptUpdate))
+              : PreparedCall("C_DecryptVerifyUpdate", AUDIT_SLOT(C_DecryptVerifyUpdate));
+  plan.calls.push_back(both.Number(client.session()).DataAndLength(data).Output(2048));
   return plan;
 }
 
@@ -138,6 +170,10 @@ void AddCipherScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
     add(name, [=](Client& client) { return CipherPlan(client, mechanism, encrypt, false); });
     add(name + " in parts",
         [=](Client& client) { return CipherPlan(client, mechanism, encrypt, true); });
+  }
+  if (mechanism == CKM_AES_CBC) {
+    add(encrypt ? "encryption with a MAC" : "decryption with a MAC",
+        [=](Client& client) { return DualPlan(client, encrypt); });
   }
   if (!encrypt &&
       (mechanism == CKM_RSA_PKCS || mechanism == CKM_RSA_PKCS_OAEP || mechanism == CKM_RSA_X_509)) {

@@ -68,7 +68,8 @@ Plan MessagePlan(Client& client, CK_MECHANISM_TYPE mechanism, bool encrypt, bool
   const Bytes value = RandomBytes(32);
   const CK_OBJECT_HANDLE key =
       client.Create(client.Import(chacha ? KeyKind::kChaCha20 : KeyKind::kAes, value));
-  Message message{Bytes(64, 0x5a), Bytes(kTagSize, 0)};
+  const Bytes text = RandomBytes(64);
+  Message message{text, Bytes(kTagSize, 0)};
   if (!encrypt) {
     uint64_t tag_address = 0;
     client.Must(Init(client, true, mechanism, key));
@@ -79,6 +80,7 @@ Plan MessagePlan(Client& client, CK_MECHANISM_TYPE mechanism, bool encrypt, bool
   Plan plan;
   plan.secrets =
       chacha ? std::vector<Secret>{{"ChaCha20 key", value}} : SecretsOfAes("AES key", value);
+  plan.secrets.push_back({"plain text", text});
   plan.calls.push_back(Init(client, encrypt, mechanism, key));
   if (!parts) {
     plan.calls.push_back(Whole(client, encrypt, mechanism, message, nullptr));

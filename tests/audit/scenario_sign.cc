@@ -130,6 +130,23 @@ Plan SymmetricPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool verify, boo
   return plan;
 }
 
+// Verification by a signature that comes first.
+Plan SignatureFirstPlan(Client& client, CK_MECHANISM_TYPE mechanism) {
+  const Bytes value = RandomBytes(64);
+  const CK_OBJECT_HANDLE key = client.Create(client.Import(KeyKind::kGeneric, value));
+  Plan plan;
+  plan.secrets = SecretsOfHmac(HmacHash(mechanism), "HMAC key", value);
+  plan.calls.push_back(PreparedCall("C_VerifySignatureInit", ck::kSlotVerifySignatureInit)
+                           .Number(client.session())
+                           .Mechanism(mechanism)
+                           .Number(key)
+                           .DataAndLength(Hmac(HmacHash(mechanism), value, kMessage)));
+  plan.calls.push_back(PreparedCall("C_VerifySignature", ck::kSlotVerifySignature)
+                           .Number(client.session())
+                           .DataAndLength(kMessage));
+  return plan;
+}
+
 Plan EddsaPlan(Client& client, bool parts) {
   const KeyPair pair = NewEd25519();
   const CK_OBJECT_HANDLE key = client.Create(client.Import(KeyKind::kEd25519, pair.private_value));
@@ -223,6 +240,11 @@ void AddSigningScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   if (symmetric && function == CKF_VERIFY) {
     add(name + " verification",
         [=](Client& client) { return SymmetricPlan(client, mechanism, true, false); });
+  }
+  if (mechanism == CKM_SHA256_HMAC && function == CKF_VERIFY) {
+    add(name + " verification, signature first",
+        [=](Client& client) { return SignatureFirstPlan(client, mechanism); });
+    all->back().needs = ck::kReseal;  // a function of PKCS#11 3.2
   }
   if (function == CKF_SIGN_RECOVER && IsRsaSignature(mechanism)) {
     add("RSA-2048 " + name + " signing with recovery",

@@ -116,6 +116,48 @@ Plan WrapPlan(Client& client, CK_MECHANISM_TYPE mechanism, bool wrap) {
   return plan;
 }
 
+// C_WrapKeyAuthenticated and C_UnwrapKeyAuthenticated; the latter once with other associated data.
+Plan AuthenticatedPlan(Client& client, bool wrap) {
+  const Bytes value = RandomBytes(32);
+  const Bytes target = RandomBytes(32);
+  const Bytes associated(20, 0x31);
+  const CK_OBJECT_HANDLE wrapping = client.Create(client.Import(KeyKind::kAes, value));
+  const CK_OBJECT_HANDLE key =
+      client.Create(client.Import(KeyKind::kGeneric, target, {Flag(CKA_EXTRACTABLE, true)}));
+  PreparedCall wrap_call("C_WrapKeyAuthenticated", ck::kSlotWrapKeyAuthenticated);
+  const Bytes parameter = WrapParameter(&wrap_call, CKM_AES_GCM);
+  wrap_call.Number(client.session())
+      .Mechanism(CKM_AES_GCM, parameter)
+      .Number(wrapping)
+      .Number(key)
+      .DataAndLength(associated)
+      .Output(256);
+  Plan plan;
+  plan.secrets = SecretsOfAes("wrapping key", value);
+  plan.secrets.push_back({"wrapped key", target});
+  if (wrap) {
+    plan.calls.push_back(wrap_call);
+    return plan;
+  }
+  client.Must(wrap_call);
+  const Bytes wrapped = client.remote().Data(6, client.remote().Word(7));
+  const auto unwrap = [&](const Bytes& with) {
+    PreparedCall call("C_UnwrapKeyAuthenticated", ck::kSlotUnwrapKeyAuthenticated);
+    const Bytes its = WrapParameter(&call, CKM_AES_GCM);
+    return call.Number(client.session())
+        .Mechanism(CKM_AES_GCM, its)
+        .Number(wrapping)
+        .DataAndLength(wrapped)
+        .Attributes(UnwrappedTemplate())
+        .DataAndLength(with)
+        .Handle();
+  };
+  plan.calls.push_back(unwrap(Bytes(20, 0x32)).Expect(CKR_WRAPPED_KEY_INVALID));
+  plan.calls.push_back(unwrap(associated));
+  plan.handle = 9;
+  return plan;
+}
+
 // A private key is wrapped as PKCS#8.
 Plan WrapPrivatePlan(Client& client, CK_MECHANISM_TYPE mechanism, KeyKind kind, bool wrap) {
   const WrappingPair pair = MakeWrappingPair(client, mechanism);
@@ -171,6 +213,12 @@ void AddWrappingScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function,
   if (known && (wrap || function == CKF_UNWRAP)) {
     add(MechanismName(mechanism) + (wrap ? " wrapping" : " unwrapping"),
         [=](Client& client) { return WrapPlan(client, mechanism, wrap); });
+  }
+  if (mechanism == CKM_AES_GCM && (wrap || function == CKF_UNWRAP)) {
+    all->push_back({std::string("AES_GCM authenticated ") + (wrap ? "wrapping" : "unwrapping"),
+                    mechanism, function,
+                    [=](Client& client) { return AuthenticatedPlan(client, wrap); }, true,
+                    ck::kReseal});  // functions of PKCS#11 3.2
   }
   const bool wraps_private_keys =
       mechanism == ck::kAesKeyWrapKwp || mechanism == ck::kRsaAesKeyWrap;

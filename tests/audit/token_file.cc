@@ -105,9 +105,12 @@ std::optional<TokenFile> TokenFile::Find(const std::filesystem::path& directory)
   }
   if (empty) return std::nullopt;
   Check(paths.size() == 1, std::to_string(paths.size()) + " in " + directory.string());
+  return Read(paths[0]);
+}
 
+TokenFile TokenFile::Read(const std::filesystem::path& path) {
   sqlite3* opened = nullptr;
-  const int rc = sqlite3_open_v2(paths[0].c_str(), &opened, SQLITE_OPEN_READONLY, nullptr);
+  const int rc = sqlite3_open_v2(path.c_str(), &opened, SQLITE_OPEN_READONLY, nullptr);
   const Database database(opened);
   Check(rc == SQLITE_OK, "cannot be opened");
   sqlite3_busy_timeout(opened, 10'000);

@@ -20,6 +20,9 @@ class TokenFile {
   // CannotLook when it has one that cannot be read as a token, or several.
   static std::optional<TokenFile> Find(const std::filesystem::path& directory);
 
+  // Read reads one file. CannotLook when it is no token.
+  static TokenFile Read(const std::filesystem::path& path);
+
   // SecretsOfPin names `pin` itself, the HMAC states of PBKDF2, the key that it is stretched to
   // with the salt of `role` as it stands in the file, and the cipher's key made from that one.
   // Only the PIN itself when that role has none in the file.

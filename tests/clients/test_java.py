@@ -53,6 +53,22 @@ class Java(RecipeTest):
         pss = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"]
         self.verified("rsa.pub", "RSASSA-PSS.sig", *pss)
 
+    def test_tls_secrets_on_the_token(self):
+        self.follow("Keys")
+        # What the module refuses, Java does in its own software: then the secret would be readable.
+        self.assertEqual(
+            self.follow("TLS with every secret on the token").stdout.splitlines(),
+            [
+                f"{suite}: hello, sun.security.pkcs11, not readable"
+                for suite in (
+                    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+                    "TLS_RSA_WITH_AES_128_CBC_SHA256",
+                    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+                    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384",
+                )
+            ],
+        )
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -157,6 +157,58 @@ for whose, a, b in pairs:
 answer(out)
 """
 
+WRAPPED = """
+def aes(session, key):
+    return session.createObject(template(
+        CLASS=c.CKO_SECRET_KEY, KEY_TYPE=c.CKK_AES, VALUE=key, TOKEN=False, PRIVATE=False,
+        WRAP=True, UNWRAP=True))
+P256 = bytes.fromhex("06082a8648ce3d030107")
+# SoftHSM2 2.6 neither wraps nor unwraps Ed25519 keys, and nothing by CKM_AES_CBC_PAD. It fills
+# PKCS#8 with zeros, and leaves the public key out of an EC key's.
+KINDS = (("RSA", c.CKK_RSA, c.CKM_RSA_PKCS_KEY_PAIR_GEN, dict(MODULUS_BITS=2048),
+          M(c.CKM_SHA256_RSA_PKCS, None)),
+         ("P-256", c.CKK_EC, c.CKM_EC_KEY_PAIR_GEN, dict(EC_PARAMS=P256), M(c.CKM_ECDSA, None)))
+# A private key goes from one to the other, and signs there for the public key it left behind.
+for size, (whose, a, b) in itertools.product((16, 24, 32), pairs):
+    key = bytes(range(100, 100 + size))
+    ka, kb = aes(a, key), aes(b, key)
+    for name, kind, generate, more, sign in KINDS:
+        public, private = a.generateKeyPair(
+            template(VERIFY=True, KEY_TYPE=kind, **more),
+            template(SIGN=True, PRIVATE=True, EXTRACTABLE=True, SENSITIVE=True, KEY_TYPE=kind),
+            M(generate, None))
+        for number, wrap in ((0x2109, "KEY_WRAP"), (0x210A, "KEY_WRAP_PAD")):
+            wrapped = bytes(a.wrapKey(ka, private, M(number, None)))
+            back = b.unwrapKey(kb, wrapped, template(
+                CLASS=c.CKO_PRIVATE_KEY, KEY_TYPE=kind, TOKEN=False, PRIVATE=True, SIGN=True,
+                SENSITIVE=True, EXTRACTABLE=False), M(number, None))
+            signature = bytes(b.sign(back, data[:32], sign))
+            bad = bytes([signature[0] ^ 1]) + signature[1:]
+            tell(f"{name} AES-{size * 8} {wrap}", whose,
+                 [a.verify(public, data[:32], signature, sign),
+                  a.verify(public, data[:32], bad, sign)])
+# A secret key under RSA.
+for whose, a, b in pairs:
+    public, private = b.generateKeyPair(
+        template(MODULUS_BITS=2048, PUBLIC_EXPONENT=bytes((1, 0, 1)), WRAP=True),
+        template(UNWRAP=True, PRIVATE=True))
+    copy = a.createObject(template(
+        CLASS=c.CKO_PUBLIC_KEY, KEY_TYPE=c.CKK_RSA, TOKEN=False, PRIVATE=False, WRAP=True,
+        MODULUS=value(b, public, "MODULUS"), PUBLIC_EXPONENT=bytes((1, 0, 1))))
+    for name, mechanism in (
+            ("RSA_PKCS", M(c.CKM_RSA_PKCS, None)),
+            ("RSA_PKCS_OAEP", PyKCS11.RSAOAEPMechanism(c.CKM_SHA_1, c.CKG_MGF1_SHA1))):
+        for kind, length in (("GENERIC_SECRET", 1), ("GENERIC_SECRET", 33), ("AES", 32)):
+            kind = getattr(c, "CKK_" + kind)
+            secret = bytes(range(7, 7 + length))
+            wrapped = bytes(a.wrapKey(copy, a.createObject(template(
+                CLASS=c.CKO_SECRET_KEY, KEY_TYPE=kind, VALUE=secret, TOKEN=False, PRIVATE=False,
+                EXTRACTABLE=True)), mechanism))
+            back = b.unwrapKey(private, wrapped, derived_key(KEY_TYPE=kind), mechanism)
+            tell(f"{name} {length}", whose, value(b, back) == secret)
+answer(out)
+"""
+
 
 @unittest.skipUnless(SOFTHSM2, "SoftHSM2 is not installed")
 class SoftHsm2(PyKCS11Test):
@@ -197,6 +249,13 @@ class SoftHsm2(PyKCS11Test):
             SYMMETRIC,
             lambda what: [True, True] if what.split()[-1] in ciphers else True,
             2 * (3 * 15 + 10),
+        )
+
+    def test_wrapped(self):
+        self.assert_all(
+            WRAPPED,
+            lambda what: True if what.startswith("RSA_PKCS") else [True, False],
+            2 * (3 * 2 * 2 + 2 * 3),
         )
 
 

@@ -1,5 +1,6 @@
 // C_GetAttributeValue and C_SetAttributeValue: PKCS#11 3.1 §5.7.5, §5.7.6, §4.1.2.
 #include <array>
+#include <cstring>
 #include <vector>
 
 #include "tests/conformance/fixtures.h"
@@ -126,6 +127,46 @@ TEST_F(GetAttributeTest, UnalignedBuffer) {
   EXPECT_EQ(buffer[9], 0xee);
 }
 
+// §5.7.5: an attribute that is a template is read as one, entry by entry, buffers and all.
+TEST_F(GetAttributeTest, TemplatesInside) {
+  CK_OBJECT_CLASS object_class = CKO_SECRET_KEY;
+  CK_BBOOL yes = CK_TRUE;
+  CK_ATTRIBUTE given[] = {{CKA_CLASS, &object_class, sizeof object_class},
+                          {CKA_EXTRACTABLE, &yes, sizeof yes}};
+  Bytes as_bytes(sizeof given);
+  std::memcpy(as_bytes.data(), given, sizeof given);
+  const CK_OBJECT_HANDLE key =
+      Create(session_, SecretObject(Bytes(16, 1)).With(CKA_UNWRAP_TEMPLATE, as_bytes));
+  CK_ATTRIBUTE outer{CKA_UNWRAP_TEMPLATE, nullptr, 0};
+  ASSERT_RV(CKR_OK, P11().C_GetAttributeValue(session_, key, &outer, 1));
+  ASSERT_EQ(outer.ulValueLen, sizeof given);
+  // Without buffers inside: types and lengths.
+  CK_ATTRIBUTE inner[2] = {};
+  outer.pValue = inner;
+  ASSERT_RV(CKR_OK, P11().C_GetAttributeValue(session_, key, &outer, 1));
+  ASSERT_EQ(outer.ulValueLen, sizeof given);
+  Bytes values[2];
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_TRUE(inner[i].type == CKA_CLASS || inner[i].type == CKA_EXTRACTABLE);
+    EXPECT_EQ(inner[i].ulValueLen, inner[i].type == CKA_CLASS ? sizeof object_class : sizeof yes);
+    values[i].resize(inner[i].ulValueLen);
+    inner[i].pValue = values[i].data();
+  }
+  EXPECT_NE(inner[0].type, inner[1].type);
+  ASSERT_RV(CKR_OK, P11().C_GetAttributeValue(session_, key, &outer, 1));
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(values[i],
+              inner[i].type == CKA_CLASS ? Template::Encode(CKO_SECRET_KEY) : Bytes{CK_TRUE});
+  }
+  // One buffer inside is too short; and then the whole.
+  inner[0].ulValueLen = 0;
+  EXPECT_RV(CKR_BUFFER_TOO_SMALL, P11().C_GetAttributeValue(session_, key, &outer, 1));
+  EXPECT_EQ(inner[0].ulValueLen, CK_UNAVAILABLE_INFORMATION);
+  outer.ulValueLen = sizeof given - 1;
+  EXPECT_RV(CKR_BUFFER_TOO_SMALL, P11().C_GetAttributeValue(session_, key, &outer, 1));
+  EXPECT_EQ(outer.ulValueLen, CK_UNAVAILABLE_INFORMATION);
+}
+
 TEST_F(GetAttributeTest, Handles) {
   for (const CK_OBJECT_HANDLE object :
        {CK_OBJECT_HANDLE{0}, hidden_ + 1000, ~CK_OBJECT_HANDLE{0}}) {
@@ -228,7 +269,9 @@ TEST_F(SetAttributeTest, OneWay) {
       ASSERT_EQ(ReadBool(session_, object, way.type), !way.end);
       EXPECT_RV(CKR_OK, Set(object, Template().With(way.type, way.end)));
       EXPECT_EQ(ReadBool(session_, object, way.type), way.end);
+      // From then on it is read-only: there is no setting it to what it is either.
       EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, Set(object, Template().With(way.type, !way.end)));
+      EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, Set(object, Template().With(way.type, way.end)));
       EXPECT_EQ(ReadBool(session_, object, way.type), way.end);
     }
   }

@@ -264,6 +264,49 @@ TEST_F(BoundKeyTest, Reseal) {
             ReadBytes(session_, sent.key, CKA_VALUE));
 }
 
+// CKA_DECAPSULATE_TEMPLATE with CKA_WRAP_WITH_TRUSTED, the standard's means, beside the binding:
+// the binding key itself must be trusted then, which is the security officer's to say.
+TEST_F(BoundKeyTest, OnlyToATrustedBindingKey) {
+  CK_BBOOL yes = CK_TRUE;
+  const CK_ATTRIBUTE imposed[] = {{CKA_WRAP_WITH_TRUSTED, &yes, sizeof yes}};
+  const auto* bytes = reinterpret_cast<const CK_BYTE*>(imposed);
+  KeyPair pair;
+  ASSERT_RV(CKR_OK,
+            Generate(Bound()
+                         .With(CKA_TOKEN, true)
+                         .With(CKA_DECAPSULATE_TEMPLATE, Bytes(bytes, bytes + sizeof imposed)),
+                     pair));
+  ASSERT_RV(CKR_OK, P11().C_Logout(session_));
+  ASSERT_RV(CKR_OK, Login(session_, CKU_SO, SoPin()));
+  const CK_OBJECT_HANDLE trusted = Create(session_, X25519PublicKey(binding_point_)
+                                                        .With(CKA_WRAP, true)
+                                                        .With(CKA_TOKEN, true)
+                                                        .With(CKA_PRIVATE, false)
+                                                        .With(CKA_TRUSTED, true));
+  ASSERT_RV(CKR_OK, P11().C_Logout(session_));
+  ASSERT_RV(CKR_OK, Login(session_, CKU_USER, UserPin()));
+  const auto kems = FindAll(session_, Template()
+                                          .With(CKA_CLASS, CK_ULONG{CKO_PRIVATE_KEY})
+                                          .With(CKA_TOKEN, true)
+                                          .With(CKA_DECAPSULATE, true));
+  ASSERT_EQ(kems.size(), 1U);
+  const CK_OBJECT_HANDLE plain =
+      Create(session_, X25519PublicKey(binding_point_).With(CKA_WRAP, true));
+  const Bytes ciphertext = ReferencePublicKey(ReferenceRandom(32));
+  CK_OBJECT_HANDLE secret = 0;
+  ASSERT_RV(CKR_OK,
+            Decapsulate(session_, EcdhKem(CKD_NULL), kems.front(), ciphertext, Wanted(), secret));
+  EXPECT_TRUE(ReadBool(session_, secret, CKA_WRAP_WITH_TRUSTED));
+  Hpke hpke{};
+  EXPECT_RV(CKR_KEY_NOT_WRAPPABLE, Wrap(session_, plain, hpke.Mechanism(), secret).rv);
+  EXPECT_RV(CKR_OK, Wrap(session_, trusted, hpke.Mechanism(), secret).rv);
+  const auto reseal = [&](CK_OBJECT_HANDLE to) {
+    return Reseal(to, kems.front(), EcdhKem(CKD_NULL), ciphertext, hpke.Mechanism()).rv;
+  };
+  EXPECT_RV(CKR_KEY_NOT_WRAPPABLE, reseal(plain));
+  EXPECT_RV(CKR_OK, reseal(trusted));
+}
+
 TEST_F(BoundKeyTest, ResealParameters) {
   Bytes secret;
   const Bytes ciphertext = Send(&secret);

@@ -1,7 +1,9 @@
 // C_FindObjectsInit, C_FindObjects, C_FindObjectsFinal: PKCS#11 3.1 §5.7.7 to §5.7.9.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/conformance/fixtures.h"
@@ -153,6 +155,72 @@ TEST_F(FindTest, ObjectsGoMeanwhile) {
   }
   EXPECT_RV(CKR_OK, P11().C_FindObjectsFinal(session_));
   EXPECT_EQ(FindAll(session_, Template().With(CKA_LABEL, "going")).size(), 2U);
+}
+
+// What comes or changes while a search is under way: it shows what it began with, each once, or
+// with what has come since; not what it never matched.
+TEST_F(FindTest, ObjectsComeMeanwhile) {
+  Handles before;
+  for (int i = 0; i < 3; ++i) before.push_back(Create(session_, DataObject("coming")));
+  const CK_OBJECT_HANDLE other = Create(session_, DataObject("other"));
+  ASSERT_RV(CKR_OK, Init(session_, Template().With(CKA_LABEL, "coming")));
+  Handles found = Next(session_, 1);
+  EXPECT_EQ(found.size(), 1U);
+  Handles after = before;
+  for (const bool token : {false, true}) {
+    after.push_back(Create(session_, DataObject("coming").With(CKA_TOKEN, token)));
+  }
+  const Handles rest = Next(session_, 10);
+  EXPECT_EQ(Next(session_, 10), Handles());
+  EXPECT_RV(CKR_OK, P11().C_FindObjectsFinal(session_));
+  found.insert(found.end(), rest.begin(), rest.end());
+  std::ranges::sort(found);
+  EXPECT_EQ(std::ranges::adjacent_find(found), found.end()) << "an object twice";
+  EXPECT_TRUE(std::ranges::includes(found, before));
+  EXPECT_TRUE(std::ranges::includes(after, found));
+  EXPECT_FALSE(std::ranges::binary_search(found, other));
+  EXPECT_EQ(FindAll(session_, Template().With(CKA_LABEL, "coming")), after);
+}
+
+TEST_F(FindTest, AttributesChangeMeanwhile) {
+  const CK_OBJECT_HANDLE one = Create(session_, DataObject("changing"));
+  const CK_OBJECT_HANDLE two = Create(session_, DataObject("changing"));
+  ASSERT_RV(CKR_OK, Init(session_, Template().With(CKA_LABEL, "changing")));
+  for (const CK_OBJECT_HANDLE object : {one, two}) {
+    Template label = Template().With(CKA_LABEL, "changed");
+    ASSERT_RV(CKR_OK, P11().C_SetAttributeValue(session_, object, label.data(), label.size()));
+  }
+  // Either what matched at the beginning or what matches now.
+  const Handles found = Next(session_, 10);
+  EXPECT_TRUE(found == (Handles{one, two}) || found.empty()) << found.size();
+  EXPECT_RV(CKR_OK, P11().C_FindObjectsFinal(session_));
+  EXPECT_EQ(FindAll(session_, Template().With(CKA_LABEL, "changing")), Handles());
+  EXPECT_EQ(FindAll(session_, Template().With(CKA_LABEL, "changed")), (Handles{one, two}));
+}
+
+// Another thread makes and destroys objects all the while: whatever stays is found, each time.
+TEST_F(FindTest, OtherThreadChangesObjects) {
+  Handles staying;
+  for (int i = 0; i < 20; ++i) {
+    staying.push_back(Create(session_, DataObject("staying").With(CKA_TOKEN, i % 2 == 0)));
+  }
+  std::ranges::sort(staying);
+  const CK_SESSION_HANDLE theirs = Open(kReadWrite);
+  std::atomic<bool> end = false;
+  std::thread other([&] {
+    for (int i = 0; !end; ++i) {
+      Template object = DataObject("staying not").With(CKA_TOKEN, i % 8 == 0);
+      CK_OBJECT_HANDLE made = 0;
+      EXPECT_RV(CKR_OK, P11().C_CreateObject(theirs, object.data(), object.size(), &made));
+      EXPECT_RV(CKR_OK, P11().C_DestroyObject(theirs, made));
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_EQ(FindAll(session_, Template().With(CKA_LABEL, "staying")), staying);
+  }
+  end = true;
+  other.join();
+  EXPECT_EQ(FindAll(session_, Template().With(CKA_CLASS, CKO_DATA)), staying);
 }
 
 // A search begun by the user must not show private objects after the logout.

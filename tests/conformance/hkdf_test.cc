@@ -276,6 +276,18 @@ class HkdfDataTest : public HkdfTest {
   }
 };
 
+TEST_F(HkdfDataTest, Rfc5869) {
+  for (const auto& vector : kRfc5869) {
+    Hkdf hkdf{.hash = vector.hash, .salt = FromHex(vector.salt), .info = FromHex(vector.info)};
+    if (!hkdf.salt.empty()) hkdf.salt_type = CKF_HKDF_SALT_DATA;
+    const Bytes okm = FromHex(vector.okm);
+    CK_OBJECT_HANDLE data = 0;
+    ASSERT_RV(CKR_OK, DeriveData(hkdf, Data(okm.size()),
+                                 Create(session_, BaseSecret(FromHex(vector.ikm))), data));
+    EXPECT_EQ(ReadBytes(session_, data, CKA_VALUE), okm);
+  }
+}
+
 TEST_F(HkdfDataTest, EqualsReference) {
   const Hkdf hkdf{.salt_type = CKF_HKDF_SALT_DATA, .salt = Bytes(9, 9), .info = Bytes(8, 8)};
   CK_OBJECT_HANDLE data = 0;
@@ -302,9 +314,10 @@ TEST_F(HkdfDataTest, Errors) {
   Template valued = Data(32).With(CKA_VALUE, Bytes(32, 1));
   EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, DeriveData({}, valued, base_, data));
   EXPECT_EQ(FindAll(session_), before);
-  // What other keys' derivations yield stays secret.
-  const CK_OBJECT_HANDLE generic = Create(session_, BaseSecret(value_));
-  EXPECT_RV(CKR_KEY_TYPE_INCONSISTENT, DeriveData({}, Data(32), generic, data));
+  // What ciphers' keys yield stays secret.
+  const CK_OBJECT_HANDLE cipher =
+      Create(session_, BaseSecret(value_).With(CKA_KEY_TYPE, CK_ULONG{CKK_AES}));
+  EXPECT_RV(CKR_KEY_TYPE_INCONSISTENT, DeriveData({}, Data(32), cipher, data));
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 
 #include "mechanisms/vendor.h"
 #include "tests/conformance/fixtures.h"
+#include "tests/conformance/kem.h"
 #include "tests/conformance/x25519.h"
 
 namespace secretmem::conformance {
@@ -252,6 +253,58 @@ TEST_F(KeyExpiryTest, EveryWayToMakeAKey) {
   ASSERT_RV(CKR_OK, P11().C_DeriveKey(session_, &derive, its_private, secret.data(), secret.size(),
                                       &derived));
   EXPECT_EQ(ReadUlong(session_, derived, CKA_SECRETMEM_LIFETIME), kLong - 3);
+}
+
+// Also by what PKCS#11 3.2 added.
+TEST_F(KeyExpiryTest, EveryNewWayToMakeAKey) {
+  ASSERT_NE(P11v32(), nullptr);
+  const Bytes scalar = ReferenceRandom(32);
+  const CK_OBJECT_HANDLE to =
+      Create(session_, X25519PublicKey(ReferencePublicKey(scalar)).With(CKA_ENCAPSULATE, true));
+  const CK_OBJECT_HANDLE from =
+      Create(session_, X25519PrivateKey(scalar).With(CKA_DECAPSULATE, true));
+  const Template mortal = SecretTemplate().With(CKA_SECRETMEM_LIFETIME, kLong);
+  const Encapsulated sent = Encapsulate(session_, EcdhKem(CKD_NULL), to, mortal);
+  ASSERT_RV(CKR_OK, sent.rv);
+  CK_OBJECT_HANDLE received = 0;
+  ASSERT_RV(CKR_OK,
+            Decapsulate(session_, EcdhKem(CKD_NULL), from, sent.ciphertext, mortal, received));
+  const CK_OBJECT_HANDLE aes = ImportKey(session_, CKK_AES, ReferenceRandom(32));
+  const Bytes iv(12), none_associated;
+  const OwnedMechanism gcm = Gcm(iv, none_associated, 128);
+  const Result wrapped = WrapAuthenticated(session_, aes, gcm, sent.key, {});
+  ASSERT_RV(CKR_OK, wrapped.rv);
+  CK_OBJECT_HANDLE unwrapped = 0;
+  ASSERT_RV(CKR_OK,
+            UnwrapAuthenticated(
+                session_, aes, gcm, wrapped.value, {},
+                UnwrappedTemplate(CKK_GENERIC_SECRET).With(CKA_SECRETMEM_LIFETIME, CK_ULONG{1}),
+                unwrapped));
+  for (const CK_OBJECT_HANDLE key : {sent.key, received}) {
+    EXPECT_EQ(ReadUlong(session_, key, CKA_SECRETMEM_LIFETIME), kLong);
+  }
+  EXPECT_RV(CKR_OK, ReadCode(unwrapped));
+  WaitUntilExpired();
+  EXPECT_RV(CKR_OBJECT_HANDLE_INVALID, ReadCode(unwrapped));
+  EXPECT_RV(CKR_OK, ReadCode(received));
+}
+
+// An expired KEM key decapsulates nothing more, nor does anything go to it.
+TEST_F(KeyExpiryTest, KemKeyDecapsulatesNoMore) {
+  ASSERT_NE(P11v32(), nullptr);
+  const Bytes scalar = ReferenceRandom(32);
+  const CK_OBJECT_HANDLE key = Create(session_, X25519PrivateKey(scalar)
+                                                    .With(CKA_DECAPSULATE, true)
+                                                    .With(CKA_SECRETMEM_LIFETIME, CK_ULONG{1}));
+  const Bytes ciphertext = ReferencePublicKey(ReferenceRandom(32));
+  CK_OBJECT_HANDLE received = 0;
+  ASSERT_RV(CKR_OK,
+            Decapsulate(session_, EcdhKem(CKD_NULL), key, ciphertext, SecretTemplate(), received));
+  WaitUntilExpired();
+  CK_OBJECT_HANDLE none = 0;
+  EXPECT_RV(CKR_KEY_HANDLE_INVALID,
+            Decapsulate(session_, EcdhKem(CKD_NULL), key, ciphertext, SecretTemplate(), none));
+  EXPECT_RV(CKR_OK, ReadCode(received)) << "what it made has the lifetime of its own template";
 }
 
 // A key can bind what is derived from it.

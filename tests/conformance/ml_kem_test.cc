@@ -1,7 +1,7 @@
 // CKM_ML_KEM_KEY_PAIR_GEN and CKM_ML_KEM: PKCS#11 3.2 §6.68, for modules that have them. Vectors
 // are in tests/unit/ml_kem_test.cc.
 #include "tests/conformance/fixtures.h"
-#include "tests/conformance/kem.h"
+#include "tests/conformance/hpke.h"
 #include "tests/conformance/x25519.h"
 
 namespace secretmem::conformance {
@@ -230,6 +230,58 @@ TEST_F(MlKemTest, Wrapped) {
   ASSERT_RV(CKR_OK,
             Decapsulate(session_, kem_, again, sent.ciphertext, SecretTemplate(), received));
   EXPECT_EQ(ReadBytes(session_, received, CKA_VALUE), ReadBytes(session_, sent.key, CKA_VALUE));
+}
+
+// CKA_SECRETMEM_BOUND_TO (docs/hpke.md): what it decapsulates goes to the binding key alone.
+TEST_F(MlKemTest, Bound) {
+  if (!HasMechanism(slot_, CKM_SECRETMEM_RESEAL, CKF_WRAP)) GTEST_SKIP() << "no bound keys";
+  const Bytes scalar = ReferenceRandom(32);
+  const Bytes point = ReferencePublicKey(scalar);
+  const CK_OBJECT_HANDLE binding = Create(session_, X25519PublicKey(point).With(CKA_WRAP, true));
+  const CK_OBJECT_HANDLE other = Create(
+      session_, X25519PublicKey(ReferencePublicKey(ReferenceRandom(32))).With(CKA_WRAP, true));
+  Hpke hpke{};
+  for (const Sizes& its : kSets) {
+    Pair pair;
+    ASSERT_RV(CKR_OK, Generate(Template()
+                                   .With(CKA_PARAMETER_SET, its.set)
+                                   .With(CKA_TOKEN, false)
+                                   .With(CKA_ENCAPSULATE, true),
+                               Template()
+                                   .With(CKA_TOKEN, false)
+                                   .With(CKA_DECAPSULATE, true)
+                                   .With(CKA_SECRETMEM_BOUND_TO, point),
+                               pair));
+    EXPECT_RV(CKR_ATTRIBUTE_SENSITIVE, ReadAttribute(session_, pair.private_key, CKA_SEED).rv);
+    const Encapsulated sent = Encapsulate(session_, kem_, pair.public_key, SecretTemplate());
+    ASSERT_RV(CKR_OK, sent.rv);
+    const Bytes secret = ReadBytes(session_, sent.key, CKA_VALUE);
+    CK_OBJECT_HANDLE key = 0;
+    ASSERT_RV(CKR_OK, Decapsulate(session_, kem_, pair.private_key, sent.ciphertext,
+                                  Template().With(CKA_TOKEN, false), key));
+    EXPECT_EQ(ReadBytes(session_, key, CKA_SECRETMEM_BOUND_TO), point);
+    EXPECT_RV(CKR_ATTRIBUTE_SENSITIVE, ReadAttribute(session_, key, CKA_VALUE).rv);
+    EXPECT_RV(CKR_KEY_NOT_WRAPPABLE, Wrap(session_, other, hpke.Mechanism(), key).rv);
+    EXPECT_RV(CKR_KEY_FUNCTION_NOT_PERMITTED,
+              Sign(session_, key, OwnedMechanism(CKM_SHA256_HMAC), Bytes(1)).rv);
+    const Result wrapped = Wrap(session_, binding, hpke.Mechanism(), key);
+    ASSERT_RV(CKR_OK, wrapped.rv);
+    EXPECT_EQ(ReferenceOpen(hpke, scalar, wrapped.value), secret);
+    // The same in one call.
+    OwnedMechanism opening = kem_;
+    OwnedMechanism sealing = hpke.Mechanism();
+    Bytes ciphertext = sent.ciphertext;
+    const CK_SECRETMEM_RESEAL_PARAMS parameters{opening.get(), ciphertext.data(), ciphertext.size(),
+                                                0, sealing.get()};
+    const auto reseal = [&](CK_OBJECT_HANDLE to) {
+      return Wrap(session_, to, OwnedMechanism::Of(CKM_SECRETMEM_RESEAL, parameters),
+                  pair.private_key);
+    };
+    const Result resealed = reseal(binding);
+    ASSERT_RV(CKR_OK, resealed.rv);
+    EXPECT_EQ(ReferenceOpen(hpke, scalar, resealed.value), secret);
+    EXPECT_RV(CKR_KEY_NOT_WRAPPABLE, reseal(other).rv);
+  }
 }
 
 TEST_F(MlKemTest, TokenKeys) {

@@ -316,6 +316,10 @@ TEST_F(ObjectTest, Size) {
   CK_ULONG size = 0;
   EXPECT_RV(CKR_OK, P11().C_GetObjectSize(session_, object, &size));
   EXPECT_NE(size, 0U);
+  CK_ULONG of_key = 0;
+  const CK_OBJECT_HANDLE key = Create(session_, SecretObject(Bytes(1000, 1)));
+  EXPECT_RV(CKR_OK, P11().C_GetObjectSize(session_, key, &of_key));
+  EXPECT_GE(of_key, size == CK_UNAVAILABLE_INFORMATION ? size : 1000);
   EXPECT_RV(CKR_ARGUMENTS_BAD, P11().C_GetObjectSize(session_, object, nullptr));
   EXPECT_RV(CKR_OBJECT_HANDLE_INVALID, P11().C_GetObjectSize(session_, object + 1000, &size));
 }

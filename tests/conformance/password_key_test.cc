@@ -86,6 +86,16 @@ TEST_F(PasswordKeyTest, Rfc7914) {
                     "a1d425a1225833549adb841b51c9b3176a272bdebba1d078478f62b397f33c8d"));
 }
 
+// RFC 6070's first input by SHA-512, as it is commonly given.
+TEST_F(PasswordKeyTest, Sha512) {
+  EXPECT_EQ(Value(CKP_PKCS5_PBKD2_HMAC_SHA512, 1, 64),
+            FromHex("867f70cf1ade02cff3752599a3a53dc4af34c7a669815ae5d513554e1c8cf252"
+                    "c02d470a285a0501bad999bfe943c08f050235d7d68b1da55e63f73b60a57fce"));
+  EXPECT_EQ(Value(CKP_PKCS5_PBKD2_HMAC_SHA512, 4096, 64),
+            FromHex("d197b1b33db0143e018b12f3d1d1479e6cdebdcc97c5c0f87f6902e072f457b5"
+                    "143f30602641b3d55cd335988cb36b84376060ecd532e039b742a239434af2d5"));
+}
+
 class PasswordKeyPrfTest : public PasswordKeyTest, public testing::WithParamInterface<Prf> {};
 
 // Passwords and salts of every kind of length, several blocks, several slices.

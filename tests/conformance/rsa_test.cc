@@ -101,6 +101,25 @@ TEST_F(RsaKeyTest, Attributes) {
 }
 
 // What is read is one key, which OpenSSL computes with.
+// Up to the largest, which takes a while to find.
+TEST_F(RsaKeyTest, LargestSizes) {
+  for (const CK_ULONG bits : {4096UL, 8192UL}) {
+    const KeyPair pair = Pair(bits);
+    const Bytes modulus = ReadBytes(session_, pair.public_key, CKA_MODULUS);
+    ASSERT_EQ(modulus.size(), bits / 8);
+    EXPECT_EQ(ReadUlong(session_, pair.public_key, CKA_MODULUS_BITS), bits);
+    const Outcome signature = RsaSign(session_, {CKM_SHA512_RSA_PKCS}, pair.private_key, message_);
+    ASSERT_RV(CKR_OK, signature.rv);
+    EXPECT_EQ(signature.bytes.size(), bits / 8);
+    EXPECT_RV(CKR_OK, RsaVerify(session_, {CKM_SHA512_RSA_PKCS}, pair.public_key, message_,
+                                signature.bytes));
+    const Outcome cipher = RsaEncrypt(session_, {CKM_RSA_PKCS}, pair.public_key, message_);
+    ASSERT_RV(CKR_OK, cipher.rv);
+    EXPECT_EQ(RsaDecrypt(session_, {CKM_RSA_PKCS}, pair.private_key, cipher.bytes),
+              (Outcome{CKR_OK, message_}));
+  }
+}
+
 TEST_F(RsaKeyTest, SecretNumbers) {
   const KeyPair pair = Pair();
   const RsaNumbers numbers = Read(pair.private_key);

@@ -32,6 +32,15 @@ TEST_F(SessionsTest, ParallelSessions) {
   }
 }
 
+// §5.6.1: flags that the specification does not have.
+TEST_F(SessionsTest, UnknownFlags) {
+  CK_SESSION_HANDLE session = 0;
+  const CK_FLAGS unknown = CK_FLAGS{1} << 30;
+  const CK_RV rv = P11().C_OpenSession(slot_, kReadOnly | unknown, nullptr, nullptr, &session);
+  EXPECT_RV_IN(rv, CKR_ARGUMENTS_BAD, CKR_OK);
+  EXPECT_EQ(session == CK_INVALID_HANDLE, rv != CKR_OK);
+}
+
 TEST_F(SessionsTest, OpenNullHandle) {
   EXPECT_RV(CKR_ARGUMENTS_BAD, P11().C_OpenSession(slot_, kReadOnly, nullptr, nullptr, nullptr));
 }

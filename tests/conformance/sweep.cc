@@ -145,7 +145,7 @@ void AddSecrets(std::vector<SweepRow>& rows) {
   hkdf.pSalt = hkdf.pInfo = g_text;
   hkdf.ulSaltLen = hkdf.ulInfoLen = sizeof g_text;
   rows.push_back(With(CKM_HKDF_DERIVE, KeyKind::kGeneric, hkdf));
-  rows.push_back(With(CKM_HKDF_DATA, KeyKind::kHkdf, hkdf));
+  rows.push_back(With(CKM_HKDF_DATA, KeyKind::kGeneric, hkdf));
   rows.push_back(
       With(CKM_PKCS5_PBKD2, KeyKind::kNone,
            CK_PKCS5_PBKD2_PARAMS2{CKZ_SALT_SPECIFIED, g_text, sizeof g_text, 2,

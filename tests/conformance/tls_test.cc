@@ -57,15 +57,75 @@ class TlsTest : public SessionTest {
   CK_OBJECT_HANDLE base_ = 0;
 };
 
-// The test vector of the SHA-256 PRF that was given to the IETF's TLS working group: the seed's
-// sixteen bytes do not make randoms, so it runs through OpenSSL only, which then is what this
-// module is compared with.
+// The test vectors of the PRF that were given to the IETF's TLS working group: the seed's sixteen
+// bytes do not make randoms, so they run through OpenSSL only, which then is what this module is
+// compared with.
 TEST(TlsReferenceTest, KnownPrf) {
-  EXPECT_EQ(ReferenceTlsPrf("SHA256", FromHex("9bbe436ba940f017b17652849a71db35"), "test label",
-                            FromHex("a0ba9f936cda311827a6f796ffd5198c"), 100),
-            FromHex("e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35"
-                    "c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f7967"
-                    "89baa48082d122ee42c5a72e5a5110fff70187347b66"));
+  const struct {
+    const char* hash;
+    const char* secret;
+    const char* seed;
+    const char* out;
+  } kVectors[] = {
+      {"SHA256", "9bbe436ba940f017b17652849a71db35", "a0ba9f936cda311827a6f796ffd5198c",
+       "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e"
+       "14baf9af0fa022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5"
+       "a72e5a5110fff70187347b66"},
+      {"SHA384", "b80b733d6ceefcdc71566ea48e5567df", "cd665cf6a8447dd6ff8b27555edb7465",
+       "7b0c18e9ced410ed1804f2cfa34a336a1c14dffb4900bb5fd7942107e81c83cde9ca0faa60be9fe34f82b123"
+       "3c9146a0e534cb400fed2700884f9dc236f80edd8bfa961144c9e8d792eca722a7b32fc3d416d473ebc2c5fd"
+       "4abfdad05d9184259b5bf8cd4d90fa0d31e2dec479e4f1a26066f2eea9a69236a3e52655c9e9aee691c8f3a2"
+       "6854308d5eaa3be85e0990703d73e56f"},
+      {"SHA512", "b0323523c1853599584d88568bbb05eb", "d4640e12e4bcdbfb437f03e6ae418ee5",
+       "1261f588c798c5c201ff036e7a9cb5edcd7fe3f94c669a122a4638d7d508b283042df6789875c7147e906d86"
+       "8bc75c45e20eb40c1cf4a1713b27371f68432592f7dc8ea8ef223e12ea8507841311bf68653d0cfc4056d811"
+       "f025c45ddfa6e6fec702f054b409d6f28dd0a3233e498da41a3e75c5630eedbe22fe254e33a1b0e9f6b98266"
+       "75bec7d01a845658dc9c397545401d40b9f46c7a400ee1b8f81ca0a60d1a397a1028bff5d2ef5066126842fb"
+       "8da4197632bdb54ff6633f86bbc836e640d4d898"}};
+  for (const auto& vector : kVectors) {
+    const Bytes out = FromHex(vector.out);
+    EXPECT_EQ(ReferenceTlsPrf(vector.hash, FromHex(vector.secret), "test label",
+                              FromHex(vector.seed), out.size()),
+              out);
+  }
+}
+
+// NIST's vectors for the key schedule of TLS 1.2: a master secret, and a key block that is cut into
+// MAC and write keys of 32 bytes.
+TEST_F(TlsTest, Nist) {
+  client_ = FromHex("36c129d01a3200894b9179faac589d9835d58775f9b5ea3587cb8fd0364cae8c");
+  server_ = FromHex("f6c9575ed7ddd73e1f7d16eca115415812a43c2b747daaaae043abfb50053fce");
+  const Bytes premaster = FromHex(
+      "f8938ecc9edebc5030c0c6a441e213cd24e6f770a50dda07876f8d55da062bcadb386b411fd4fe4313a604fce6c1"
+      "7fbc");
+  const Bytes master = FromHex(
+      "202c88c00f84a17a20027079604787461176455539e705be730890602c289a5001e34eeb3a043e5d52a65e661251"
+      "88bf");
+  const CK_TLS12_MASTER_KEY_DERIVE_PARAMS params{Randoms(), nullptr, CKM_SHA256};
+  EXPECT_EQ(Value(CKM_TLS12_MASTER_KEY_DERIVE_DH, params, Create(session_, BaseSecret(premaster)),
+                  DerivedSecret()),
+            master);
+
+  client_ = FromHex("62e1fd91f23f558a605f28478c58cf72637b89784d959df7e946d3f07bd1b616");
+  server_ = FromHex("ae6c806f8ad4d80784549dff28a4b58fd837681a51d928c3e30ee5ff14f39868");
+  const CK_OBJECT_HANDLE base = Create(session_, BaseSecret(master));
+  for (const auto type : {CKM_TLS12_KEY_AND_MAC_DERIVE, CKM_TLS12_KEY_SAFE_DERIVE}) {
+    CK_SSL3_KEY_MAT_OUT out{};
+    CK_TLS12_KEY_MAT_PARAMS material{256, 256, 0, CK_FALSE, Randoms(), &out, CKM_SHA256};
+    CK_MECHANISM mechanism = MechanismOf(type, material);
+    Template wanted = DerivedSecret(32).With(CKA_KEY_TYPE, CK_ULONG{CKK_AES});
+    ASSERT_RV(CKR_OK,
+              P11().C_DeriveKey(session_, &mechanism, base, wanted.data(), wanted.size(), nullptr));
+    const char* const keys[] = {"d06139889fffac1e3a71865f504aa5d0d2a2e89506c6f2279b670c3e1b74f531",
+                                "016a2530c51a3a0f7e1d6590d0f0566b2f387f8d11fd4f731cdd572d2eae927f",
+                                "6f2f81410b25e6960be68985add6c38445ad9f8c64bf8068bf9a6679485d966f",
+                                "1ad6f68b43495b10a683755ea2b858d70ccac7ec8b053c6bd41ca299d4e51928"};
+    const CK_OBJECT_HANDLE made[] = {out.hClientMacSecret, out.hServerMacSecret, out.hClientKey,
+                                     out.hServerKey};
+    for (size_t i = 0; i < std::size(keys); ++i) {
+      EXPECT_EQ(ReadBytes(session_, made[i], CKA_VALUE), FromHex(keys[i]));
+    }
+  }
 }
 
 class TlsHashTest : public TlsTest, public testing::WithParamInterface<TlsHash> {
@@ -143,12 +203,15 @@ TEST_P(TlsHashTest, KeyBlock) {
     EXPECT_EQ(ivs[1], safe ? Bytes(kIv) : part(2 * (kMac + kKey) + kIv, kIv));
     for (const auto key : {out.hClientMacSecret, out.hServerMacSecret}) {
       EXPECT_EQ(ReadUlong(session_, key, CKA_KEY_TYPE), CK_ULONG{CKK_GENERIC_SECRET});
-      EXPECT_TRUE(ReadBool(session_, key, CKA_SIGN) && ReadBool(session_, key, CKA_VERIFY) &&
-                  ReadBool(session_, key, CKA_DERIVE));
+      EXPECT_TRUE(ReadBool(session_, key, CKA_SIGN) && ReadBool(session_, key, CKA_VERIFY));
+      for (const auto usage : {CKA_ENCRYPT, CKA_DECRYPT, CKA_WRAP, CKA_UNWRAP, CKA_DERIVE}) {
+        EXPECT_FALSE(ReadBool(session_, key, usage)) << usage;
+      }
     }
     for (const auto key : {out.hClientKey, out.hServerKey}) {
       EXPECT_EQ(ReadUlong(session_, key, CKA_KEY_TYPE), CK_ULONG{CKK_AES});
-      EXPECT_TRUE(ReadBool(session_, key, CKA_ENCRYPT) && ReadBool(session_, key, CKA_DECRYPT));
+      EXPECT_TRUE(ReadBool(session_, key, CKA_ENCRYPT) && ReadBool(session_, key, CKA_DECRYPT) &&
+                  ReadBool(session_, key, CKA_DERIVE));
     }
   }
 }
@@ -253,6 +316,12 @@ TEST_F(TlsTest, Premaster) {
   EXPECT_EQ(Bytes(value.begin(), value.begin() + 2), (Bytes{3, 3}));
   EXPECT_NE(ReadBytes(session_, second, CKA_VALUE), value);
   EXPECT_RV(CKR_TEMPLATE_INCONSISTENT, generate(DerivedSecret(47), second));
+  // What says nothing can be wrapped, as it is made for that, and not read.
+  CK_OBJECT_HANDLE silent = 0;
+  ASSERT_RV(CKR_OK, generate(Template().With(CKA_TOKEN, false), silent));
+  EXPECT_TRUE(ReadBool(session_, silent, CKA_EXTRACTABLE));
+  EXPECT_TRUE(ReadBool(session_, silent, CKA_DERIVE));
+  EXPECT_RV(CKR_ATTRIBUTE_SENSITIVE, ReadAttribute(session_, silent, CKA_VALUE).rv);
   CK_VERSION told{};
   const CK_TLS12_MASTER_KEY_DERIVE_PARAMS params{Randoms(), &told, CKM_SHA256};
   EXPECT_EQ(Value(CKM_TLS12_MASTER_KEY_DERIVE, params, first, DerivedSecret()),
@@ -440,14 +509,138 @@ TEST_F(TlsTest, BadMacParameters) {
   }
   for (const CK_ULONG size : {0, 11, 65}) EXPECT_RV(kBad, begin(CKM_SHA256, size, 1));
   for (const CK_ULONG side : {0, 3}) EXPECT_RV(kBad, begin(CKM_SHA256, 12, side));
-  // Handshake hashes are short; what is longer is no such thing.
-  ASSERT_RV(CKR_OK, begin(CKM_SHA256, 12, 1));
-  Bytes data(1025);
-  EXPECT_RV(CKR_OK, P11().C_SignUpdate(session_, data.data(), 1024));
-  EXPECT_RV(CKR_DATA_LEN_RANGE, P11().C_SignUpdate(session_, data.data(), 1));
-  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_SignUpdate(session_, data.data(), 1));
-  EXPECT_RV(CKR_DATA_LEN_RANGE,
-            P11().C_Verify(session_, data.data(), data.size(), data.data(), 12));
+}
+
+// Handshake hashes are short, but the data may have any length.
+TEST_F(TlsTest, MacOfMuchData) {
+  const CK_OBJECT_HANDLE key = Create(session_, MacKey(secret_));
+  CK_TLS_MAC_PARAMS params{CKM_SHA256, 12, 2};
+  CK_MECHANISM mechanism = MechanismOf(CKM_TLS_MAC, params);
+  for (const size_t size : {0, 1, 1025, 100'000, 3'000'000}) {
+    Bytes data = ReferenceRandom(size + 1);
+    data.resize(size);
+    const Bytes seed = Join(ToBytes("client finished"), data);
+    const auto hmac = [&](const Bytes& first) {
+      return ReferenceHmac("SHA256", secret_, Join(first, seed));
+    };
+    Bytes expected = hmac(hmac({}));
+    expected.resize(12);
+    ASSERT_RV(CKR_OK, P11().C_SignInit(session_, &mechanism, key));
+    for (size_t at = 0; at < size; at += 99'999) {
+      EXPECT_RV(CKR_OK,
+                P11().C_SignUpdate(session_, &data[at], std::min(size - at, size_t{99'999})));
+    }
+    Bytes out(12);
+    CK_ULONG length = out.size();
+    EXPECT_RV(CKR_OK, P11().C_SignFinal(session_, out.data(), &length));
+    EXPECT_EQ(out, expected);
+    ASSERT_RV(CKR_OK, P11().C_VerifyInit(session_, &mechanism, key));
+    EXPECT_RV(CKR_OK, P11().C_Verify(session_, data.data(), size, expected.data(), 12));
+  }
+}
+
+Bytes Join(std::initializer_list<CK_MECHANISM_TYPE> types) {
+  Bytes joined;
+  for (const CK_MECHANISM_TYPE type : types) joined = Join(joined, Template::Encode(type));
+  return joined;
+}
+
+// A master secret is for what TLS makes of it, and nothing else.
+TEST_F(TlsTest, UsesOfMasterSecrets) {
+  const Bytes uses = Join({CKM_TLS12_KEY_AND_MAC_DERIVE, CKM_TLS12_KEY_SAFE_DERIVE, CKM_TLS_KDF,
+                           CKM_TLS_MAC, CKM_TLS12_KDF, CKM_TLS12_MAC});
+  CK_VERSION version{};
+  Bytes hash = ReferenceRandom(32);
+  CK_TLS12_MASTER_KEY_DERIVE_PARAMS plain{Randoms(), &version, CKM_SHA256};
+  CK_TLS12_MASTER_KEY_DERIVE_PARAMS plain_dh{Randoms(), nullptr, CKM_SHA256};
+  CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS extended{CKM_SHA256, hash.data(), 32, &version};
+  CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS extended_dh{CKM_SHA256, hash.data(), 32, nullptr};
+  CK_MECHANISM masters[] = {
+      MechanismOf(CKM_TLS12_MASTER_KEY_DERIVE, plain),
+      MechanismOf(CKM_TLS12_MASTER_KEY_DERIVE_DH, plain_dh),
+      MechanismOf(CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE, extended),
+      MechanismOf(CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH, extended_dh),
+  };
+  // Clients do not say that it shall derive and sign.
+  const Template wanted = DerivedSecret();
+  for (CK_MECHANISM& mechanism : masters) {
+    SCOPED_TRACE(mechanism.mechanism);
+    CK_OBJECT_HANDLE master = 0;
+    ASSERT_RV(CKR_OK, DeriveBy(session_, mechanism, base_, wanted, master));
+    EXPECT_TRUE(ReadBool(session_, master, CKA_DERIVE));
+    CK_TLS_MAC_PARAMS mac{CKM_SHA256, 12, 1};
+    CK_MECHANISM finished = MechanismOf(CKM_TLS_MAC, mac);
+    EXPECT_RV(CKR_OK, P11().C_SignInit(session_, &finished, master));
+    EXPECT_RV(CKR_OK, P11().C_SignInit(session_, nullptr, 0));
+    EXPECT_EQ(ReadBytes(session_, master, CKA_ALLOWED_MECHANISMS), uses);
+    // The other mechanisms refuse it.
+    CK_OBJECT_HANDLE key = 0;
+    EXPECT_RV(CKR_MECHANISM_INVALID,
+              DeriveBy(session_, MechanismOf(CKM_TLS12_MASTER_KEY_DERIVE, plain), master,
+                       DerivedSecret(), key));
+    EXPECT_RV(CKR_MECHANISM_INVALID, DeriveBy(session_, {CKM_SHA256_KEY_DERIVATION, nullptr, 0},
+                                              master, DerivedSecret(), key));
+    CK_MECHANISM hmac{CKM_SHA256_HMAC, nullptr, 0};
+    EXPECT_RV(CKR_MECHANISM_INVALID, P11().C_SignInit(session_, &hmac, master));
+    std::string label = "EXPORTER-test";
+    CK_TLS_KDF_PARAMS kdf{
+        CKM_SHA256, reinterpret_cast<CK_BYTE*>(label.data()), label.size(), Randoms(), nullptr, 0};
+    EXPECT_EQ(Value(CKM_TLS_KDF, kdf, master, DerivedSecret(8)).size(), 8U);
+    // A template may leave some out, and name no others.
+    const Bytes fewer = Join({CKM_TLS_MAC, CKM_TLS12_KEY_SAFE_DERIVE});
+    ASSERT_RV(CKR_OK, DeriveBy(session_, mechanism, base_,
+                               Template(wanted).With(CKA_ALLOWED_MECHANISMS, fewer), master));
+    EXPECT_EQ(ReadBytes(session_, master, CKA_ALLOWED_MECHANISMS), fewer);
+    const auto before = FindAll(session_);
+    EXPECT_RV(CKR_TEMPLATE_INCONSISTENT,
+              DeriveBy(session_, mechanism, base_,
+                       Template(wanted).With(CKA_ALLOWED_MECHANISMS,
+                                             Join({CKM_TLS_MAC, CKM_SHA256_HMAC})),
+                       master));
+    EXPECT_EQ(FindAll(session_), before);
+  }
+}
+
+// What an exporter makes is as well kept as what it is made from; a master secret's own
+// protection is its template's.
+TEST_F(TlsTest, ProtectionOfDerivedKeys) {
+  std::string label = "EXPORTER-test";
+  CK_TLS_KDF_PARAMS kdf{
+      CKM_SHA256, reinterpret_cast<CK_BYTE*>(label.data()), label.size(), Randoms(), nullptr, 0};
+  CK_TLS12_MASTER_KEY_DERIVE_PARAMS master{Randoms(), nullptr, CKM_SHA256};
+  for (const bool sensitive : {false, true}) {
+    for (const bool extractable : {false, true}) {
+      CK_MECHANISM generate{CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
+      Template key = Template()
+                         .With(CKA_VALUE_LEN, CK_ULONG{48})
+                         .With(CKA_DERIVE, true)
+                         .With(CKA_SENSITIVE, sensitive)
+                         .With(CKA_EXTRACTABLE, extractable);
+      CK_OBJECT_HANDLE base = 0;
+      ASSERT_RV(CKR_OK, P11().C_GenerateKey(session_, &generate, key.data(), key.size(), &base));
+      const auto expect = [&](CK_MECHANISM mechanism, const Template& wanted, bool is_sensitive,
+                              bool is_extractable) {
+        SCOPED_TRACE(testing::Message() << std::hex << mechanism.mechanism);
+        CK_OBJECT_HANDLE made = 0;
+        ASSERT_RV(CKR_OK, DeriveBy(session_, mechanism, base, wanted, made));
+        EXPECT_EQ(ReadBool(session_, made, CKA_SENSITIVE), is_sensitive);
+        EXPECT_EQ(ReadBool(session_, made, CKA_EXTRACTABLE), is_extractable);
+        EXPECT_EQ(ReadBool(session_, made, CKA_ALWAYS_SENSITIVE), sensitive && is_sensitive);
+        EXPECT_EQ(ReadBool(session_, made, CKA_NEVER_EXTRACTABLE), !extractable && !is_extractable);
+      };
+      const Template open = DerivedSecret(48);
+      const Template silent = Template(open).Without(CKA_SENSITIVE).Without(CKA_EXTRACTABLE);
+      for (const auto type : {CKM_TLS_KDF, CKM_TLS12_KDF}) {
+        expect(MechanismOf(type, kdf), open, sensitive, extractable);
+        expect(MechanismOf(type, kdf), silent, sensitive, extractable);
+      }
+      constexpr auto kMaster = CKM_TLS12_MASTER_KEY_DERIVE_DH;
+      expect(MechanismOf(kMaster, master), open, false, true);
+      expect(MechanismOf(kMaster, master), silent, sensitive, extractable);
+      Template closed = Template(open).With(CKA_SENSITIVE, true).With(CKA_EXTRACTABLE, false);
+      expect(MechanismOf(kMaster, master), closed, true, false);
+    }
+  }
 }
 
 }  // namespace

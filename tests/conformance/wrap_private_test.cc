@@ -111,6 +111,14 @@ TEST_F(WrapPrivateTest, EveryFamilyByEveryMechanism) {
       // Both write the one encoding that DER leaves.
       EXPECT_EQ(again, der);
     }
+    // The ciphers wrap what they would encrypt, and published vectors say what that is.
+    for (const OwnedMechanism& mechanism :
+         {OwnedMechanism(CKM_AES_CBC_PAD, iv_), Gcm(iv_, {}, 128)}) {
+      OwnedMechanism its = mechanism;
+      if (!HasMechanism(slot_, its.get()->mechanism, CKF_WRAP)) continue;
+      EXPECT_EQ(Decrypt(session_, wrapping_, its, Wrap(session_, wrapping_, its, key).value),
+                (Result{CKR_OK, der}));
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 """docs_test.py SOURCES BUILD CLASS: compares the documents with the sources, and follows them."""
 
 import ctypes
+import json
 import os
 import pathlib
 import re
@@ -107,6 +108,74 @@ class Links(unittest.TestCase):
         for path in (ROOT / "docs").glob("*.md"):
             if path.name != "README.md":
                 self.assertIn(f"]({path.name})", index)
+
+
+class Attacks(unittest.TestCase):
+    """Every attack that a document names has a test, and every test that it names is there."""
+
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        text = subprocess.run(
+            ["ctest", "--show-only=json-v1"], cwd=BUILD, capture_output=True, text=True, check=True
+        ).stdout
+        cls.tests = {test["name"] for test in json.loads(text)["tests"]}
+        assert len(cls.tests) > 1000, "the tests cannot be listed"
+
+    def there_is(self, name):
+        """A test, or a suite of tests, of GoogleTest's with a prefix or parameters too."""
+        return name in self.tests or any(
+            test.startswith((name + ".", name + "/")) or f"/{name}." in test or f"/{name}/" in test
+            for test in self.tests
+        )
+
+    def rows(self, path, heading):
+        """The rows of the table that begins with |heading|, as lists of cells."""
+        text = (ROOT / path).read_text("utf-8")
+        self.assertEqual(text.count(heading), 1, f"{path}: {heading}")
+        table = text.split(heading)[1].split("\n\n")[0]
+        rows = [line.strip("|").split(" | ") for line in table.splitlines()[2:]]
+        self.assertGreater(len(rows), 10)
+        return [[cell.strip() for cell in row] for row in rows]
+
+    def named(self, cell):
+        """The tests that a cell names, in backticks and nothing else."""
+        self.assertEqual(re.sub(r"`[^`]+`|, ", "", cell), "", cell)
+        return re.findall(r"`([^`]+)`", cell)
+
+    def test_the_audits_table(self):
+        rows = self.rows("tests/audit/README.md", "| attack | gets a key | test |")
+        missing = [name for row in rows for name in self.named(row[2]) if not self.there_is(name)]
+        self.assertEqual(missing, [])
+        for attack, gets, tests in rows:
+            self.assertIn(gets, ("no", "yes"), attack)
+            self.assertNotEqual(self.named(tests), [], attack)
+        # What `audit attacks` tries and what it must get, one row each.
+        said = subprocess.run(
+            [BUILD / "audit", "attacks", "--list", "--target", "none", "--module", "none"],
+            capture_output=True, text=True, check=True,
+        ).stdout
+        tried = dict(line.rsplit(": ", 1) for line in said.splitlines())
+        words = {"reads": "yes", "reads nothing": "no"}
+        self.assertEqual(
+            {attack: gets for attack, gets, tests in rows if "audit.attacks" in self.named(tests)},
+            {attack: words[gets] for attack, gets in tried.items()},
+        )
+
+    def test_the_threat_model(self):
+        for who, gets, tests in self.rows("README.md", "| who | gets | test |"):
+            names = self.named(tests)
+            self.assertEqual([name for name in names if not self.there_is(name)], [], who)
+            self.assertTrue(names or "**not covered**" in gets, f"neither tested nor left out: {who}")
+
+    def test_tests_that_documents_name(self):
+        missing = []
+        for path in [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *(ROOT / "docs").rglob("*.md")]:
+            for name in re.findall(r"`((?:[A-Z]\w+Test|audit)\.[\w.]+|[A-Z]\w+Test)`", path.read_text("utf-8")):
+                if not self.there_is(name) and not name.endswith((".svg", ".md")):
+                    missing.append(f"{path.relative_to(ROOT)}: {name}")
+        self.assertEqual(missing, [])
 
 
 class Hosts(unittest.TestCase):

@@ -242,8 +242,7 @@ void NoGetrandomBefore() {
 void NoMmapBefore() { ForbiddenBefore("mmap", SYS_mmap, ENOMEM, CKR_DEVICE_MEMORY); }
 void NoMemfdSecretAfter() { ForbiddenAfter("memfd_secret", SYS_memfd_secret, EPERM); }
 void NoMmapAfter() { ForbiddenAfter("mmap", SYS_mmap, ENOMEM); }
-// getrandom forbidden after C_Initialize is for when BoringSSL no longer ends the process at its
-// next reseed: ForbiddenAfter("getrandom", SYS_getrandom, EPERM).
+void NoGetrandomAfter() { ForbiddenAfter("getrandom", SYS_getrandom, EPERM); }
 
 struct Limit {
   const char* name;
@@ -261,6 +260,7 @@ constexpr Limit kLimits[] = {{"memory-lock limit", MemoryLock},
                              {"no getrandom from the start", NoGetrandomBefore},
                              {"no mmap from the start", NoMmapBefore},
                              {"no memfd_secret", NoMemfdSecretAfter},
+                             {"no getrandom", NoGetrandomAfter},
                              {"no mmap", NoMmapAfter}};
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "mechanisms/vendor.h"
 #include "tests/conformance/rv.h"
 
 namespace secretmem::faults {
@@ -278,6 +279,17 @@ void Scenario::AddObjectSteps() {
       return rv == CKR_OK ? P11().C_DestroyObject(session_, made) : rv;
     });
   }
+  Add("C_GenerateKey with a lifetime", [this] {
+    CK_BBOOL yes = CK_TRUE;
+    CK_ULONG size = 32;
+    CK_ULONG lifetime = 3600;
+    CK_ATTRIBUTE attributes[] = {{CKA_TOKEN, &yes, 1},
+                                 {CKA_VALUE_LEN, &size, sizeof(size)},
+                                 {CKA_SECRETMEM_LIFETIME, &lifetime, sizeof(lifetime)}};
+    CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
+    CK_OBJECT_HANDLE made = 0;
+    return P11().C_GenerateKey(session_, &mechanism, attributes, 3, &made);
+  });
   Add("C_GetAttributeValue", [this] {
     CK_BYTE value[32];
     CK_ATTRIBUTE attribute{CKA_VALUE, value, sizeof(value)};

@@ -158,6 +158,7 @@ void Caller::Keys() {
       break;
     case 4: {
       // The values are room for what there is.
+      Blank(given);
       C_GetAttributeValue(session, Object(), given.data(), given.size());
       break;
     }

@@ -235,10 +235,24 @@ std::span<CK_ATTRIBUTE> AnyTemplate(Input& input, Keep& keep, int depth) {
       attribute = {input.Of(kTemplates), nested.data(), nested.size() * sizeof(CK_ATTRIBUTE)};
     } else {
       attribute = Attribute(input.Number(), keep.Bytes(input.Some()));
+      // A template is attributes with pointers, which the branch above has.
+      if (std::ranges::find(kTemplates, attribute.type) != std::end(kTemplates)) attribute.type = 0;
       if (attribute.pValue == nullptr) attribute.ulValueLen = input.Number();
     }
   }
   return keep.Attributes(std::move(attributes));
+}
+
+void Blank(std::span<CK_ATTRIBUTE> attributes) {
+  for (const CK_ATTRIBUTE& attribute : attributes) {
+    if (attribute.pValue == nullptr) continue;
+    if (std::ranges::find(kTemplates, attribute.type) != std::end(kTemplates)) {
+      Blank({static_cast<CK_ATTRIBUTE*>(attribute.pValue),
+             attribute.ulValueLen / sizeof(CK_ATTRIBUTE)});
+    } else {
+      memset(attribute.pValue, 0, attribute.ulValueLen);
+    }
+  }
 }
 
 CK_MECHANISM AnyMechanism(Input& input, Keep& keep, std::span<const CK_MECHANISM_TYPE> types,

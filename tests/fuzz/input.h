@@ -92,6 +92,10 @@ class Keep {
 // templates within.
 std::span<CK_ATTRIBUTE> AnyTemplate(Input& input, Keep& keep, int depth = 0);
 
+// Blank fills all values with zeros, for templates that are read into: where the object has a
+// template, the module takes what lies there for attributes with pointers.
+void Blank(std::span<CK_ATTRIBUTE> attributes);
+
 // AnyMechanism decodes a mechanism of the list, or another, with a parameter of its shape, or other
 // bytes. |handles| are what it may name.
 CK_MECHANISM AnyMechanism(Input& input, Keep& keep, std::span<const CK_MECHANISM_TYPE> types,

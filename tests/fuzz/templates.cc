@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } else if (what == 3) {
       C_SetAttributeValue(session, object, given.data(), given.size());
     } else if (what == 4) {
+      Blank(given);
       C_GetAttributeValue(session, object, given.data(), given.size());
     } else if (C_FindObjectsInit(session, given.data(), given.size()) == CKR_OK) {
       C_FindObjectsFinal(session);

@@ -150,9 +150,13 @@ CK_RV CheckOne(Kind kind, Origin origin, Use use, CK_ATTRIBUTE_TYPE type, const 
   if (before == nullptr) return CKR_OK;
   const bool was = ReadBool(*before, type);
   const bool becomes = value[0] != 0;
-  if (was == becomes) return CKR_OK;
   const bool only_true = type == CKA_SENSITIVE || type == CKA_WRAP_WITH_TRUSTED;
   const bool only_false = type == CKA_EXTRACTABLE || type == CKA_COPYABLE;
+  // At its end it is read-only; a copy may say what its source is.
+  if (use == Use::kSet && ((only_true && was) || (only_false && !was))) {
+    return CKR_ATTRIBUTE_READ_ONLY;
+  }
+  if (was == becomes) return CKR_OK;
   return (only_true && !becomes) || (only_false && becomes) ? CKR_ATTRIBUTE_READ_ONLY : CKR_OK;
 }
 

@@ -54,39 +54,81 @@ void World::ExpectBytes(const char* what, const Bytes& want, const Bytes& got) {
   Fail(std::string(what) + ": expected " + hex(want) + ", got " + hex(got));
 }
 
+World::World(uint64_t seed, const World& shared, std::string label)
+    : random_(seed), label_(std::move(label)) {
+  Follow(shared);
+}
+
+void World::Choose(std::span<const Choice> choices) {
+  unsigned total = 0;
+  for (const Choice& choice : choices) total += choice.weight;
+  size_t at = random_.Below(total);
+  for (const Choice& choice : choices) {
+    if (at < choice.weight) return (this->*choice.step)();
+    at -= choice.weight;
+  }
+}
+
 void World::Step() {
   if (!initialised_) {
     if (random_.Coin()) return Initialise();
   } else if (sessions_.empty() && random_.Coin()) {
     return OpenSession();
-  } else if (login_ == LoggedIn::kNobody && random_.OneIn(6)) {
+  } else if (!IsBeside() && login_ == LoggedIn::kNobody && random_.OneIn(6)) {
     return LogIn();
   }
-  struct Choice {
-    unsigned weight;
-    void (World::*step)();
-  };
+  // First what a world beside others leaves alone.
   static constexpr Choice kChoices[] = {
-      {1, &World::Initialise},      {1, &World::Finalise},         {12, &World::OpenSession},
-      {8, &World::CloseSession},    {1, &World::CloseAllSessions}, {8, &World::SessionInfo},
-      {6, &World::TokenInfo},       {10, &World::LogIn},           {5, &World::LogOut},
-      {2, &World::InitToken},       {5, &World::InitPin},          {5, &World::SetPin},
-      {40, &World::CreateObject},   {20, &World::GenerateKey},     {20, &World::GenerateKeyPair},
-      {20, &World::DeriveKey},      {25, &World::CopyObject},      {45, &World::DestroyObject},
-      {60, &World::ReadAttributes}, {40, &World::SetAttributes},   {25, &World::FindInit},
-      {40, &World::FindNext},       {25, &World::FindFinal},       {60, &World::Begin},
-      {50, &World::Whole},          {50, &World::Update},          {50, &World::Final},
-      {8, &World::Cancel},          {4, &World::GenerateRandom},   {3, &World::CheckEverything}};
-  static constexpr unsigned kTotal = [] {
-    unsigned total = 0;
-    for (const Choice& choice : kChoices) total += choice.weight;
-    return total;
-  }();
-  size_t at = random_.Below(kTotal);
-  for (const Choice& choice : kChoices) {
-    if (at < choice.weight) return (this->*choice.step)();
-    at -= choice.weight;
+      {1, &World::Initialise},      {1, &World::Finalise},       {1, &World::CloseAllSessions},
+      {6, &World::TokenInfo},       {10, &World::LogIn},         {5, &World::LogOut},
+      {2, &World::InitToken},       {5, &World::InitPin},        {5, &World::SetPin},
+      {12, &World::OpenSession},    {8, &World::CloseSession},   {8, &World::SessionInfo},
+      {40, &World::CreateObject},   {20, &World::GenerateKey},   {20, &World::GenerateKeyPair},
+      {20, &World::DeriveKey},      {25, &World::CopyObject},    {45, &World::DestroyObject},
+      {60, &World::ReadAttributes}, {40, &World::SetAttributes}, {25, &World::FindInit},
+      {40, &World::FindNext},       {25, &World::FindFinal},     {60, &World::Begin},
+      {50, &World::Whole},          {50, &World::Update},        {50, &World::Final},
+      {8, &World::Cancel},          {4, &World::GenerateRandom}, {3, &World::CheckEverything}};
+  constexpr size_t kOfAll = 9;
+  Choose(std::span(kChoices).subspan(IsBeside() ? kOfAll : 0));
+}
+
+void World::StepShared(const std::vector<std::unique_ptr<World>>& others) {
+  others_sessions_ = others_read_write_ = 0;
+  for (const auto& other : others) {
+    others_sessions_ += other->sessions_.size();
+    for (const auto& [handle, session] : other->sessions_) {
+      others_read_write_ += session.read_write ? 1 : 0;
+    }
   }
+  // With a session of its own nobody is logged out by others that close theirs.
+  while (sessions_.empty()) OpenSession();
+  if (login_ == LoggedIn::kNobody && random_.Coin()) return LogIn();
+  static constexpr Choice kChoices[] = {{10, &World::LogIn},    {4, &World::LogOut},
+                                        {4, &World::SetPin},    {4, &World::InitPin},
+                                        {4, &World::TokenInfo}, {2, &World::SessionInfo},
+                                        {1, &World::InitToken}, {3, &World::FinaliseAndInitialise}};
+  Choose(kChoices);
+}
+
+void World::Follow(const World& shared) {
+  if (processes_ != shared.processes_) {
+    ForgetProcess();
+  } else if (logouts_ != shared.logouts_) {
+    DropPrivate();
+  }
+  processes_ = shared.processes_;
+  logouts_ = shared.logouts_;
+  initialised_ = shared.initialised_;
+  slot_ = shared.slot_;
+  login_ = shared.login_;
+}
+
+void World::FinaliseAndInitialise() {
+  Finalise();
+  Initialise();
+  others_sessions_ = others_read_write_ = 0;
+  while (sessions_.empty()) OpenSession();
 }
 
 void World::Finish() {
@@ -105,6 +147,11 @@ void World::Finalise() {
   Expect("C_Finalize", initialised_ ? CKR_OK : CKR_CRYPTOKI_NOT_INITIALIZED,
          P11().C_Finalize(nullptr));
   initialised_ = false;
+  ForgetProcess();
+}
+
+void World::ForgetProcess() {
+  ++processes_;
   login_ = LoggedIn::kNobody;
   for (const auto& [handle, session] : sessions_) stale_sessions_.insert(handle);
   sessions_.clear();
@@ -164,7 +211,7 @@ void World::DropSession(CK_SESSION_HANDLE session) {
   for (const int index : gone) Forget(index);
   sessions_.erase(session);
   stale_sessions_.insert(session);
-  if (sessions_.empty()) {
+  if (sessions_.empty() && !IsBeside()) {
     login_ = LoggedIn::kNobody;
     DropPrivate();
   }
@@ -181,6 +228,7 @@ void World::Forget(int index) {
 
 // Private objects leave with the user: those of sessions for good, those of the token until later.
 void World::DropPrivate() {
+  ++logouts_;
   std::vector<int> gone;
   for (auto& [index, object] : objects_) {
     if (!object.is_private()) continue;
@@ -245,9 +293,10 @@ void World::TokenInfo() {
   if (info.flags != flags) {
     Fail("the token's flags are " + std::to_string(info.flags) + ", not " + std::to_string(flags));
   }
-  CK_ULONG read_write = 0;
+  CK_ULONG read_write = others_read_write_;
   for (const auto& [handle, session] : sessions_) read_write += session.read_write ? 1 : 0;
-  if (info.ulSessionCount != sessions_.size() || info.ulRwSessionCount != read_write) {
+  if (info.ulSessionCount != sessions_.size() + others_sessions_ ||
+      info.ulRwSessionCount != read_write) {
     Fail("the token's session counts");
   }
 }
@@ -287,6 +336,7 @@ void World::LogIn() {
   if (want == CKR_OK && login_ == role) want = CKR_USER_ALREADY_LOGGED_IN;
   if (want == CKR_OK && login_ != LoggedIn::kNobody) want = CKR_USER_ANOTHER_ALREADY_LOGGED_IN;
   if (want == CKR_OK && role == LoggedIn::kSecurityOfficer) {
+    if (others_sessions_ != others_read_write_) want = CKR_SESSION_READ_ONLY_EXISTS;
     for (const auto& [handle, each] : sessions_) {
       if (!each.read_write) want = CKR_SESSION_READ_ONLY_EXISTS;
     }

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -29,8 +30,21 @@ class World {
   // Begins with an initialised token, in a process whose token directory is empty.
   explicit World(uint64_t seed);
 
+  // Begins beside |shared|, on its token, for a thread of its own: with sessions of its own, and
+  // objects of its own, which |label| tells from those of others. Its steps leave alone what is
+  // common to all, which |shared| changes.
+  World(uint64_t seed, const World& shared, std::string label);
+
   // Step makes one call, or a few that belong together, and checks everything that they tell.
   void Step();
+
+  // StepShared makes a call that changes what |others| share with this one: the login, the PINs,
+  // whether the library is initialised. None of them makes a call meanwhile, and each of them then
+  // needs to Follow.
+  void StepShared(const std::vector<std::unique_ptr<World>>& others);
+
+  // Follow takes over what |shared| has changed.
+  void Follow(const World& shared);
 
   // Finish finalises and checks that this worked.
   void Finish();
@@ -71,8 +85,15 @@ class World {
     bool is_private() const { return ReadBool(attributes, CKA_PRIVATE); }
   };
 
+  struct Choice {
+    unsigned weight;
+    void (World::*step)();
+  };
+  void Choose(std::span<const Choice> choices);
   void Initialise();
   void Finalise();
+  void FinaliseAndInitialise();
+  void ForgetProcess();  // what ends with C_Finalize
   void OpenSession();
   void CloseSession();
   void CloseAllSessions();
@@ -108,6 +129,7 @@ class World {
   [[noreturn]] void Fail(const std::string& what);
 
   CK_SESSION_HANDLE AnySession();  // sometimes one that is not
+  bool IsBeside() const { return !label_.empty(); }
   // The answer that comes before any other: nothing if the session is good.
   CK_RV SessionProblem(CK_SESSION_HANDLE session) const;
   Caller CallerOf(CK_SESSION_HANDLE session) const;
@@ -145,6 +167,13 @@ class World {
   Random random_;
   uint64_t calls_ = 0;
   std::deque<std::string> last_calls_;
+
+  std::string label_;  // of all objects, in a world beside others
+  unsigned processes_ = 0;
+  unsigned logouts_ = 0;
+  // What the others have, for the world that changes what is shared.
+  size_t others_sessions_ = 0;
+  size_t others_read_write_ = 0;
 
   bool initialised_ = false;
   CK_SLOT_ID slot_ = 0;

@@ -65,6 +65,7 @@ void World::FindInit() {
     }
   }
   if (random_.OneIn(10)) wanted.With(CKA_LABEL, "label 3");
+  if (IsBeside()) wanted.With(CKA_LABEL, label_);
   CK_RV want = SessionProblem(session);
   if (want == CKR_OK && sessions_.at(session).search) want = CKR_OPERATION_ACTIVE;
   std::vector<CK_OBJECT_HANDLE> profiles;
@@ -88,7 +89,8 @@ void World::FindInit() {
 
 void World::FindNext() {
   const CK_SESSION_HANDLE session = AnySession();
-  std::vector<CK_OBJECT_HANDLE> found(random_.Below(6));
+  // All at once beside others: which come first depends on them.
+  std::vector<CK_OBJECT_HANDLE> found(IsBeside() ? 100 : random_.Below(6));
   found.reserve(1);
   CK_ULONG count = 99;
   const CK_RV rv = P11().C_FindObjects(session, found.data(), found.size(), &count);
@@ -130,11 +132,13 @@ void World::CompareObject(CK_SESSION_HANDLE session, int index) {
 void World::CheckEverything() {
   const CK_SESSION_HANDLE session = AnySession();
   if (SessionProblem(session) != CKR_OK || sessions_.at(session).search) return;
+  Template wanted;
+  if (IsBeside()) wanted.With(CKA_LABEL, label_);
   std::vector<Hit> visible;
   for (const auto& [index, object] : objects_) {
-    if (Matches(object, Template())) visible.push_back({index, object.departures});
+    if (Matches(object, wanted)) visible.push_back({index, object.departures});
   }
-  const auto found = blackbox::Find(session, Template());
+  const auto found = blackbox::Find(session, wanted);
   Expect("C_FindObjects (all)", CKR_OK, found.rv);
   std::vector<Hit> left = visible;
   for (const CK_OBJECT_HANDLE handle : found.handles) Meet(session, handle, left);

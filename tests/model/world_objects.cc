@@ -35,7 +35,14 @@ Template& Describe(Template& given, Kind kind) {
 
 }  // namespace
 
-int World::AnyObject() { return handles_.empty() ? -1 : random_.Of(handles_).second; }
+// In the order in which they were made: that of handles depends on other threads.
+int World::AnyObject() {
+  std::vector<int> known;
+  for (const auto& [index, object] : objects_) {
+    if (object.handle != 0) known.push_back(index);
+  }
+  return known.empty() ? -1 : random_.Of(known);
+}
 
 CK_OBJECT_HANDLE World::HandleOf(int object) {
   if (object >= 0) return objects_.at(object).handle;
@@ -46,9 +53,11 @@ CK_OBJECT_HANDLE World::HandleOf(int object) {
 Template World::AnyTemplate(Kind kind, bool may_be_wrong) {
   Template given;
   if (random_.Coin()) given.With(CKA_LABEL, "label " + std::to_string(random_.Below(5)));
+  if (IsBeside()) given.With(CKA_LABEL, label_);
   if (IsKey(kind) && random_.Coin()) given.With(CKA_ID, random_.Bytes(random_.Below(6)));
   for (const CK_ATTRIBUTE_TYPE type : BoolsOf(kind)) {
     // What cannot be destroyed again would fill the token.
+    if (type == CKA_DESTROYABLE && IsBeside()) continue;
     const bool rare = type == CKA_DESTROYABLE || type == CKA_MODIFIABLE || type == CKA_COPYABLE;
     if (random_.OneIn(rare ? 12 : 4)) given.With(type, type != CKA_DESTROYABLE && random_.Coin());
   }
@@ -372,7 +381,7 @@ void World::SetAttributes() {
                            type == CKA_DESTROYABLE;
     if (!of_making || random_.OneIn(10)) given.With(type, value);
   }
-  if (given.size() == 0) given.With(CKA_LABEL, "set");
+  if (given.size() == 0) given.With(CKA_LABEL, IsBeside() ? label_ : "set");
   const CK_RV rv = P11().C_SetAttributeValue(session, HandleOf(index), given.data(), given.size());
   CK_RV want = SessionProblem(session);
   if (want == CKR_OK && index < 0) want = CKR_OBJECT_HANDLE_INVALID;

@@ -1,8 +1,10 @@
 """Reads the built module and checks how it was linked."""
 
 import argparse
+import json
 import re
 import subprocess
+import sys
 import unittest
 
 # What the module may need at run time: the compiler's and the C library, nothing else.
@@ -70,6 +72,30 @@ class LinkTest(unittest.TestCase):
         self.assertEqual([flags for kind, flags in self.segments if kind == "GNU_STACK"], ["RW "])
         self.assertEqual([s for s in self.segments if "W" in s[1] and "E" in s[1]], [])
 
+    def test_has_stack_protectors(self):
+        # Canaries are the thread's and random, so the secret stacks have them like all others.
+        self.assertEqual(self.symbols.get("__stack_chk_fail@GLIBC_2.4", ("",))[0], "GLOBAL")
+        self.assertEqual(self.without_flag("-fstack-protector-strong"), [])
+
+    @unittest.skipUnless("--optimised" in sys.argv, "an unoptimised build")
+    def test_is_fortified(self):
+        checked = {name.partition("@")[0] for name in self.symbols}
+        self.assertLessEqual({"__memcpy_chk", "__memset_chk", "__vsnprintf_chk"}, checked)
+        self.assertEqual(self.without_flag("-D_FORTIFY_SOURCE=2"), [])
+
+    def without_flag(self, flag):
+        """Returns the sources of the module's own that are compiled without it."""
+        with open(ARGUMENTS.commands, encoding="utf-8") as file:
+            commands = json.load(file)
+        ours = [
+            entry
+            for entry in commands
+            if re.search(r" -o (vault|mechanisms|pkcs11)/", entry["command"])
+            and entry["file"].endswith(".cc")
+        ]
+        self.assertGreater(len(ours), 100)
+        return [entry["file"] for entry in ours if flag not in entry["command"].split()]
+
     def test_boringssl_allocates_through_our_hooks(self):
         # The references are weak: without a definition the link succeeds and malloc is used.
         for name in ("OPENSSL_memory_alloc", "OPENSSL_memory_free", "OPENSSL_memory_get_size"):
@@ -82,5 +108,7 @@ class LinkTest(unittest.TestCase):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--module", required=True)
+    parser.add_argument("--commands", required=True, help="compile_commands.json")
+    parser.add_argument("--optimised", action="store_true")
     ARGUMENTS, rest = parser.parse_known_args()
     unittest.main(argv=[__file__, *rest])

@@ -89,6 +89,26 @@ const std::set<CK_ATTRIBUTE_TYPE> kSecretKey = {CKA_SENSITIVE,
                                                 CKA_SECRETMEM_LIFETIME,
                                                 CKA_SECRETMEM_EXPIRES};
 
+// RulesFor is what FindRule finds, in one walk.
+TEST(AttributeRulesTest, ListsAreTheRulesThatAreFoundOneByOne) {
+  std::vector<uint8_t> families(std::begin(kFamilyBits), std::end(kFamilyBits));
+  families.push_back(kMlKemFamily);
+  families.push_back(kAnyFamily);
+  for (const uint8_t class_bit : kClassBits) {
+    for (const uint8_t family : families) {
+      const RuleList list = RulesFor(class_bit, family);
+      std::vector<const AttributeRule*> listed, found;
+      for (size_t i = 0; i < list.size(); ++i) listed.push_back(&list[i]);
+      for (const CK_ATTRIBUTE_TYPE type : TypesOf(class_bit, family)) {
+        found.push_back(FindRule(class_bit, family, type));
+      }
+      EXPECT_EQ(listed, found) << int{class_bit} << ' ' << int{family};
+    }
+  }
+  EXPECT_EQ(RulesFor(0, kAnyFamily).size(), 0u);
+  EXPECT_EQ(RulesFor(kSecretKeyClass, 0).size(), 0u);
+}
+
 TEST(AttributeRulesTest, EveryClassHasTheAttributesOfTheSpecification) {
   EXPECT_EQ(TypesOf(kDataClass, kAnyFamily),
             Plus(kStorage, {CKA_APPLICATION, CKA_OBJECT_ID, CKA_VALUE, CKA_VALUE_LEN}));

@@ -57,6 +57,48 @@ AttributeSet MontgomeryPrivateKey() {
   return set;
 }
 
+// An Appender gives the set that the setters give, whatever the order.
+TEST(AttributeSetTest, AppenderFillsAsTheSettersDo) {
+  const auto fill = [](auto& set, const std::vector<CK_ATTRIBUTE_TYPE>& labels) {
+    set.SetUlong(CKA_CLASS, CKO_PRIVATE_KEY);
+    set.SetBool(CKA_TOKEN, true);
+    for (const CK_ATTRIBUTE_TYPE type : labels) {
+      set.SetBytes(type, Bytes{static_cast<uint8_t>(type)});
+    }
+    set.SetUlong(CKA_KEY_TYPE, CKK_EC_MONTGOMERY);
+    set.SetBytes(CKA_SENSITIVE, Bytes{1});
+    set.SetBytes(CKA_ID, Bytes{1, 2, 3});
+  };
+  const std::vector<std::vector<CK_ATTRIBUTE_TYPE>> orders = {
+      {CKA_LABEL, CKA_UNIQUE_ID}, {CKA_UNIQUE_ID, CKA_LABEL}, {CKA_EC_PARAMS, CKA_LABEL, CKA_ID}};
+  for (const auto& order : orders) {
+    AttributeSet by_setters, appended;
+    AttributeSet::Appender appender(appended, CKO_PRIVATE_KEY, CKK_EC_MONTGOMERY);
+    fill(by_setters, order);
+    fill(appender, order);
+    EXPECT_EQ(appended.Serialize(), by_setters.Serialize());
+  }
+}
+
+TEST(AttributeSetTest, AppenderRefusesWhatTheSettersRefuse) {
+  AttributeSet set;
+  AttributeSet::Appender key(set, CKO_SECRET_KEY, CKK_AES);
+  key.SetUlong(CKA_CLASS, CKO_SECRET_KEY);
+  key.SetUlong(CKA_KEY_TYPE, CKK_AES);
+  EXPECT_THROW(key.SetBytes(CKA_VALUE, Bytes(32)), std::invalid_argument);
+  EXPECT_THROW(key.SetBytes(CKA_TOKEN, Bytes{2}), std::invalid_argument);
+  EXPECT_THROW(key.SetBytes(CK_ATTRIBUTE_TYPE{1} << 32, {}), std::length_error);
+  EXPECT_THROW(key.SetBytes(CKA_SUBJECT, Bytes(AttributeSet::kMaxValueSize + 1)),
+               std::length_error);
+  EXPECT_EQ(set.size(), 2u);
+
+  // A class that is not the announced one is looked at together with what is there.
+  AttributeSet data;
+  AttributeSet::Appender changed(data, CKO_DATA, CK_UNAVAILABLE_INFORMATION);
+  changed.SetBytes(CKA_VALUE, Bytes(32));
+  EXPECT_THROW(changed.SetUlong(CKA_CLASS, CKO_SECRET_KEY), std::invalid_argument);
+}
+
 TEST(AttributeSetTest, EmptySetHasNothing) {
   const AttributeSet set;
   EXPECT_EQ(set.size(), 0u);

@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "pkcs11/pin.h"
 #include "tests/unit/store_child.h"
 #include "tests/unit/store_testing.h"
 
@@ -195,6 +196,28 @@ TEST(ParseConfigTest, TheShippedFileIsTheDefaultsInWordsToo) {
   EXPECT_EQ(keys, 15u);
   expected.tokens_directory = "~/.local/share/secretmem-pkcs11/tokens";
   EXPECT_EQ(Parse(active), expected);
+}
+
+TEST(PinDelayTest, IsLeftWhateverTheClocksSay) {
+  PinConfig pin;
+  pin.delay_ms = 100;
+  PinRecord record;
+  const auto left = [&](int64_t last, int64_t now) {
+    record.last_failure_unix_ms = last;
+    return PinWaitMs(pin, record, now);
+  };
+  record.failures = 0;
+  EXPECT_EQ(left(1000, 1000), 0);
+  record.failures = 2;
+  EXPECT_EQ(left(1000, 1000), 200);
+  EXPECT_EQ(left(1000, 1199), 1);
+  EXPECT_EQ(left(1000, 1200), 0);
+  EXPECT_EQ(left(1000, 1'000'000'000'000), 0);
+  EXPECT_EQ(left(1'000'000'000'000, 0), 200);
+  EXPECT_EQ(left(INT64_MAX, 1000), 200);
+  EXPECT_EQ(left(INT64_MAX, INT64_MIN), 200);
+  EXPECT_EQ(left(INT64_MIN, 1000), 200);
+  EXPECT_EQ(left(INT64_MIN, INT64_MIN), 200);
 }
 
 TEST(PinDelayTest, DoublesUpToItsMost) {

@@ -168,6 +168,43 @@ TEST_F(ForkGateTest, ForksBesideThreadsThatComeAndGo) {
   for (std::thread& thread : threads) thread.join();
 }
 
+// Between memfd_secret(2) and close(2) there is a descriptor, and a mapping that a child would have
+// too: forks of other threads do not come in between.
+TEST_F(ForkGateTest, ForksMeetNoRegionInTheMaking) {
+  constexpr int kForks = kSanitized ? 100 : 500;
+  std::atomic<bool> stop{false};
+  std::atomic<int> made{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      // Each is a region of its own.
+      while (!stop) made += Vault::New(size_t{200'000}) ? 1 : 0;
+    });
+  }
+  for (int i = 0; i < kForks; ++i) {
+    const int status = InChild([] {
+      alarm(60);
+      for (const std::string& descriptor : Descriptors()) {
+        if (descriptor.find("secretmem") != std::string::npos) return 1;
+      }
+      // The child has its own copy of what BoringSSL keeps for long, and nothing else.
+      for (const Mapping& mapping : SecretMappings()) {
+        bool own = false;
+        LibraryHeap().ForEachChunk([&](std::byte* chunk, size_t size) {
+          const auto low = reinterpret_cast<uintptr_t>(chunk);
+          own |= mapping.low >= low && mapping.high <= low + size;
+        });
+        if (!own) return 2;
+      }
+      return 0;
+    });
+    ASSERT_EQ(status, 0) << "fork " << i;
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(made, 0);
+}
+
 TEST_F(ForkGateTest, RandomBytesDifferBetweenParentAndChildren) {
   (void)Draw();
   constexpr size_t kChildren = 20;

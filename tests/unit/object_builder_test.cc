@@ -213,10 +213,11 @@ TEST(ObjectBuilderTest, GeneratedPrivateKeyAsPkcs11ToolAsksForIt) {
       .Ulong(CKA_KEY_TYPE, CKK_EC_MONTGOMERY)
       .Text(CKA_LABEL, "name")
       .Bytes(CKA_ID, {1, 2});
-  const AttributeSet key = Built(given, GeneratePrivate());
+  AttributeSet key = Built(given, GeneratePrivate());
   EXPECT_EQ(ContentsOf(key),
             With(DefaultPrivateKey(),
                  {{CKA_TOKEN, kTrueByte}, {CKA_LABEL, Text("name")}, {CKA_ID, {1, 2}}}));
+  key.ShrinkToFit();
   EXPECT_LT(key.MemoryUse(), 450u);
 }
 
@@ -237,7 +238,7 @@ TEST(ObjectBuilderTest, HistoryAttributesOfGeneratedKeys) {
     for (const bool extractable : {false, true}) {
       TemplateForTest given;
       given.Bool(CKA_SENSITIVE, sensitive).Bool(CKA_EXTRACTABLE, extractable);
-      const AttributeSet key = Built(given, GeneratePrivate());
+      AttributeSet key = Built(given, GeneratePrivate());
       EXPECT_EQ(key.GetBool(CKA_SENSITIVE), sensitive);
       EXPECT_EQ(key.GetBool(CKA_EXTRACTABLE), extractable);
       EXPECT_EQ(key.GetBool(CKA_ALWAYS_SENSITIVE), sensitive);
@@ -638,7 +639,7 @@ TEST(ObjectBuilderTest, TemplateAttributes) {
   inner.Ulong(CKA_KEY_TYPE, CKK_AES).Bool(CKA_EXTRACTABLE, false);
   TemplateForTest given;
   given.Nested(CKA_DERIVE_TEMPLATE, inner);
-  const AttributeSet key = Built(given, GeneratePrivate());
+  AttributeSet key = Built(given, GeneratePrivate());
   AttributeSet expected;
   expected.SetUlong(CKA_KEY_TYPE, CKK_AES);
   expected.SetBool(CKA_EXTRACTABLE, false);

@@ -15,9 +15,17 @@
 #include <thread>
 #include <vector>
 
+#include "vault/secret_heap.h"
 #include "vault/secret_stack.h"
 #include "vault/vault.h"
 #include "vault_testing.h"
+
+// BoringSSL's own table of what a thread has; its trees of different years name it differently.
+extern "C" [[gnu::weak]] void* CRYPTO_get_thread_local(unsigned index);
+namespace bssl {
+enum thread_local_data_t : unsigned;
+[[gnu::weak]] void* CRYPTO_get_thread_local(thread_local_data_t index);
+}  // namespace bssl
 
 namespace secretmem {
 namespace {
@@ -54,6 +62,45 @@ TEST(RandomTest, FillsExactlyWhatItIsGiven) {
     if (size < 64) continue;
     // Every value turns up in so many bytes.
     EXPECT_EQ(std::set<uint8_t>(bytes.begin() + 16, bytes.end() - 16).size(), 256u);
+  }
+}
+
+// StateOfThisThread is where the random generator keeps its key.
+const uint8_t* StateOfThisThread() {
+  constexpr unsigned kIndex = 1;  // OPENSSL_THREAD_LOCAL_RAND
+  void* state = nullptr;
+  if (&::CRYPTO_get_thread_local != nullptr) {
+    state = ::CRYPTO_get_thread_local(kIndex);
+  } else if (&bssl::CRYPTO_get_thread_local != nullptr) {
+    state = bssl::CRYPTO_get_thread_local(bssl::thread_local_data_t{kIndex});
+  }
+  return static_cast<const uint8_t*>(state);
+}
+
+// What knows all random bytes to come lies where keys do, in every thread, and ends with it.
+TEST(RandomTest, StateLiesInSecretMemoryAndIsWiped) {
+  ASSERT_TRUE(InitialiseVault());
+  constexpr size_t kAtLeast = 48;  // a key and a counter
+  for (int i = 0; i < 3; ++i) {
+    const uint8_t* state = nullptr;
+    std::thread([&] {
+      EXPECT_EQ(StateOfThisThread(), nullptr);
+      std::array<uint8_t, 16> block;
+      EXPECT_TRUE(RandomBytes(block));
+      state = StateOfThisThread();
+      ASSERT_NE(state, nullptr);
+      EXPECT_TRUE(LibraryHeap().Owns(state));
+      EXPECT_GE(LibraryHeap().SizeOf(const_cast<uint8_t*>(state)), kAtLeast);
+      EXPECT_FALSE(IsZero({state, kAtLeast}));
+      const auto mapping = MappingOf(state);
+      ASSERT_TRUE(mapping);
+      EXPECT_TRUE(mapping->IsSecretmem()) << mapping->name;
+      for (const char* flag : {"lo", "dd", "dc"}) EXPECT_TRUE(mapping->HasFlag(flag)) << flag;
+    }).join();
+    if (state == nullptr) return;
+    const auto after = MappingOf(state);
+    const bool there = after && after->IsSecretmem();
+    EXPECT_TRUE(!there || IsZero({state, kAtLeast}));
   }
 }
 

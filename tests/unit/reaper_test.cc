@@ -150,6 +150,53 @@ TEST_F(ReapingTest, VaultIsWipedWithoutACall) {
   EXPECT_TRUE(Soon([&] { return IsZero(spy.Look(place, 64)); }));
 }
 
+// CLOCK_BOOTTIME jumps while the thread sleeps towards a later moment, as in a suspend: it notices
+// by itself, within ten seconds.
+TEST_F(ReapingTest, SuspendIsNoticedWithoutACall) {
+  TrimVault();
+  const TestClocks clocks;
+  const SecretSpy spy;
+  Module module(config_);
+  const auto session = Open(module);
+  const uint8_t* place = nullptr;
+  {
+    const Tended call(module);
+    AddKey(*session, 3600, &place);
+  }
+  ASSERT_EQ(spy.Look(place, 64).size(), 64u);
+  // Long enough for it to fall asleep; were it not, this would show less and not fail.
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_FALSE(IsZero(spy.Look(place, 64)));
+  TestClocks::boottime_ms += 3'600'000;
+  EXPECT_TRUE(Soon([&] { return IsZero(spy.Look(place, 64)); }));
+}
+
+// All of them go without a call, and the thread after them.
+TEST_F(ReapingTest, HundredThousandKeys) {
+  constexpr size_t kKeys = 100'000;
+  const TestClocks clocks;
+  const size_t before = Threads();
+  Module module(config_);
+  const auto session = Open(module);
+  std::vector<CK_OBJECT_HANDLE> handles;
+  const uint8_t* place = nullptr;
+  for (size_t i = 0; i < kKeys; ++i) {
+    const Tended call(module);
+    handles.push_back(AddKey(*session, 10 + i % 100, &place));
+  }
+  EXPECT_EQ(Threads(), before + 1);
+  const auto alive = [&] {
+    return std::ranges::count_if(handles,
+                                 [&](CK_OBJECT_HANDLE key) { return session->token->Has(key); });
+  };
+  TestClocks::Pass(59'000);
+  EXPECT_TRUE(Soon([&] { return alive() == kKeys / 2; })) << alive();
+  EXPECT_EQ(Threads(), before + 1);
+  TestClocks::Pass(60'000);
+  EXPECT_TRUE(Soon([&] { return alive() == 0; })) << alive();
+  EXPECT_TRUE(Soon([&] { return Threads() == before; }));
+}
+
 // An operation that is under way, but in no call, does not keep its key.
 TEST_F(ReapingTest, OperationGoesWithItsKey) {
   TrimVault();

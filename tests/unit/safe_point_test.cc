@@ -1,6 +1,8 @@
 // Safe points: signals and forks get through a long borrow, and nothing of it shows meanwhile.
 
 #include <gtest/gtest.h>
+#include <openssl/aead.h>
+#include <openssl/curve25519.h>
 #include <pthread.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -10,7 +12,10 @@
 #include <csignal>
 #include <functional>
 #include <thread>
+#include <type_traits>
+#include <vector>
 
+#include "mechanisms/aead_state.h"
 #include "mechanisms/rsa_key.h"
 #include "vault/fork_gate.h"
 #include "vault/random.h"
@@ -331,6 +336,76 @@ TEST_F(SafePointTest, RsaGenerationLetsSignalsThrough) {
   sigaction(SIGALRM, &before, nullptr);
   EXPECT_TRUE(pair.has_value());
   EXPECT_GT(g_signals, 3);
+}
+
+// SignalsDuring counts those of a timer that come while |f| runs, in one borrow.
+template <class F>
+int SignalsDuring(F&& f) {
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = Handle;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGALRM, &action, &before);
+  const itimerval every_ms{{0, 1000}, {0, 1000}}, never{};
+  setitimer(ITIMER_REAL, &every_ms, nullptr);
+  g_signals = 0;
+  int before_the_end = 0;
+  EXPECT_TRUE(OnSecretStack([&] {
+    f();
+    before_the_end = g_signals;
+  }));
+  setitimer(ITIMER_REAL, &never, nullptr);
+  sigaction(SIGALRM, &before, nullptr);
+  return before_the_end;
+}
+
+// Of 64 MiB in slices of 4, nearly every one of which takes longer than the timer.
+constexpr size_t kLongBytes = size_t{64} << 20;
+
+TEST_F(SafePointTest, LongMessagesLetSignalsThroughEd25519) {
+  const std::vector<uint8_t> message(kLongBytes, 0x5a);
+  uint8_t public_key[32], signature[64];
+  const int signals = SignalsDuring([&] {
+    uint8_t private_key[64];
+    const uint8_t seed[32] = {7};
+    ED25519_keypair_from_seed(public_key, private_key, seed);
+    EXPECT_EQ(ED25519_sign(signature, message.data(), message.size(), private_key), 1);
+  });
+  EXPECT_GT(signals, 3);
+  EXPECT_EQ(ED25519_verify(message.data(), message.size(), signature, public_key), 1);
+}
+
+TEST_F(SafePointTest, LongAssociatedDataLetsSignalsThrough) {
+  const std::vector<uint8_t> data(kLongBytes, 0x5a);
+  const uint8_t key[32] = {3};
+  const uint8_t nonce[12] = {4};
+  const auto tag_of = [&](auto state_of_kind, std::array<uint8_t, 16>* tag) {
+    using State = decltype(state_of_kind)::type;
+    return SignalsDuring([&] {
+      State state;
+      EXPECT_TRUE(state.SetKey(key));
+      EXPECT_TRUE(state.Start(nonce, data, {0, 16}, Direction::kEncrypt));
+      EXPECT_TRUE(state.MakeTag(*tag));
+    });
+  };
+  const auto whole = [&](const EVP_AEAD* aead) {
+    std::array<uint8_t, 16> tag{};
+    EXPECT_TRUE(OnSecretStack([&] {
+      bssl::ScopedEVP_AEAD_CTX context;
+      size_t size = 0;
+      EXPECT_EQ(EVP_AEAD_CTX_init(context.get(), aead, key, sizeof(key), 16, nullptr), 1);
+      EXPECT_EQ(EVP_AEAD_CTX_seal(context.get(), tag.data(), &size, tag.size(), nonce,
+                                  sizeof(nonce), nullptr, 0, data.data(), data.size()),
+                1);
+    }));
+    return tag;
+  };
+  std::array<uint8_t, 16> gcm, chacha, ccm;
+  EXPECT_GT(tag_of(std::type_identity<GcmState>(), &gcm), 3);
+  EXPECT_GT(tag_of(std::type_identity<ChaChaState>(), &chacha), 3);
+  EXPECT_GT(tag_of(std::type_identity<CcmState>(), &ccm), 3);
+  EXPECT_EQ(gcm, whole(EVP_aead_aes_256_gcm()));
+  EXPECT_EQ(chacha, whole(EVP_aead_chacha20_poly1305()));
 }
 
 TEST_F(SafePointTest, RsaGenerationLetsForksThrough) {
