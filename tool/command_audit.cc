@@ -32,7 +32,7 @@ std::string StatusText(int status) {
   return WEXITSTATUS(status) == 0 ? "done" : "exit code " + std::to_string(WEXITSTATUS(status));
 }
 
-// Verdict is what the audit says: nothing, or why it cannot say that all is well.
+// Problem returns why the audit cannot say that all is well; nothing where it can.
 std::string Problem(const Watched& watched) {
   const auto any = [&](auto&& is) {
     return std::ranges::any_of(watched.processes, [&](const auto& one) { return is(one.second); });
@@ -205,7 +205,7 @@ ExitCode Audit(const Common& common, const AuditOptions& options) {
   const bool terminal = isatty(STDERR_FILENO) != 0 && !common.json;
   Watcher watcher(keys, common.module, std::chrono::milliseconds(options.pause_ms),
                   terminal ? Progress : nullptr);
-  const Watched watched = watcher.Run(options.command);
+  const Watched watched = watcher.Run(options.command, common.json);
   if (terminal) std::fputs("\r\033[K", stderr);
 
   const std::string problem = Problem(watched);

@@ -104,7 +104,7 @@ Watcher::Watcher(const WatchedKeys& keys, std::string module, std::chrono::milli
       progress_(std::move(progress)),
       buffer_(kBufferBytes) {}
 
-Watched Watcher::Run(const std::vector<std::string>& command) {
+Watched Watcher::Run(const std::vector<std::string>& command, bool quiet) {
   std::vector<char*> arguments;
   for (const std::string& argument : command) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -117,6 +117,7 @@ Watched Watcher::Run(const std::vector<std::string>& command) {
   if (child < 0) throw ToolError(kFailed, std::string("fork: ") + std::strerror(errno));
   if (child == 0) {
     go.CloseEnd(1);
+    if (quiet) dup2(STDERR_FILENO, STDOUT_FILENO);
     if (Await(go.ends[0])) execvp(arguments[0], arguments.data());
     const int error = errno;
     static_cast<void>(!write(failed.ends[1], &error, sizeof(error)));
@@ -215,7 +216,8 @@ void Watcher::Look(pid_t thread, bool now) {
   uint64_t secret = 0;
   for (const Mapping& mapping : mappings) {
     if (BaseName(mapping.name) == module_) process.loaded_module = true;
-    if (mapping.secret()) secret += mapping.size();
+    // A page by itself is C_Initialize's trial of whether there is such memory.
+    if (mapping.secret() && mapping.size() > kPage) secret += mapping.size();
     if (mapping.readable() && MayHoldSecrets(mapping)) LookAtMapping(memory, pid, mapping);
   }
   if (secret >= process.secret_bytes) {

@@ -62,8 +62,9 @@ class Watcher {
   Watcher(const WatchedKeys& keys, std::string module, std::chrono::milliseconds pause,
           std::function<void(const Watched&)> progress);
 
-  // Run returns when the command has ended. Throws ToolError where it cannot be started or traced.
-  Watched Run(const std::vector<std::string>& command);
+  // Run returns when the command has ended. What it prints goes to standard error with |quiet|.
+  // Throws ToolError where it cannot be started or traced.
+  Watched Run(const std::vector<std::string>& command, bool quiet);
 
  private:
   using Clock = std::chrono::steady_clock;
