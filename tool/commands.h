@@ -40,4 +40,13 @@ struct TokenImportOptions {
 };
 ExitCode TokenImport(const Common& common, const TokenImportOptions& options);
 
+struct AuditOptions {
+  std::string token;  // empty: the only one
+  PinSource pin;
+  std::string picture;  // a file for it; empty: none
+  unsigned pause_ms = 5;
+  std::vector<std::string> command;
+};
+ExitCode Audit(const Common& common, const AuditOptions& options);
+
 }  // namespace secretmem::tool

@@ -91,6 +91,22 @@ int Run(int argc, char** argv) {
   AddPinOptions(import_command, "pin", "user's", import.pin);
   import_command->callback([&] { code = TokenImport(common, import); });
 
+  AuditOptions audit;
+  auto* audit_command = app.add_subcommand(
+      "audit", "run a command that uses the module, and look for the token's keys in its memory");
+  audit_command->add_option("--token", audit.token, "the token whose keys it uses");
+  AddPinOptions(audit_command, "pin", "user's", audit.pin);
+  audit_command->add_option("--picture", audit.picture, "draw the mappings into this file (SVG)");
+  audit_command
+      ->add_option("--pause", audit.pause_ms,
+                   "milliseconds between two looks at a process, at least")
+      ->check(CLI::Range(0, 60'000))
+      ->capture_default_str();
+  audit_command->add_option("command", audit.command, "-- and the command with its arguments")
+      ->required();
+  audit_command->positionals_at_end();
+  audit_command->callback([&] { code = Audit(common, audit); });
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

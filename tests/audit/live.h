@@ -7,7 +7,7 @@
 
 #include "tests/audit/client.h"
 #include "tests/audit/forms.h"
-#include "tests/audit/process_memory.h"
+#include "tool/process_memory.h"
 
 namespace secretmem::audit {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "tests/audit/forms.h"
-#include "tests/audit/process_memory.h"
+#include "tool/process_memory.h"
 
 namespace secretmem::audit {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/audit/process_memory.h"
+#include "tool/process_memory.h"
 
 namespace secretmem::audit {
 

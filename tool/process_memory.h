@@ -8,9 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/audit/forms.h"
-
-namespace secretmem::audit {
+namespace secretmem {
 
 struct Mapping {
   uint64_t start = 0;
@@ -61,4 +59,4 @@ class ProcessMemory {
   int pagemap_;
 };
 
-}  // namespace secretmem::audit
+}  // namespace secretmem

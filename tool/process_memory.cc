@@ -1,4 +1,4 @@
-#include "tests/audit/process_memory.h"
+#include "tool/process_memory.h"
 
 #include <fcntl.h>
 #include <sys/uio.h>
@@ -10,7 +10,7 @@
 #include <fstream>
 #include <sstream>
 
-namespace secretmem::audit {
+namespace secretmem {
 namespace {
 
 bool ParseMapping(const std::string& line, Mapping* mapping) {
@@ -87,4 +87,4 @@ std::vector<bool> ProcessMemory::PopulatedPages(uint64_t start, uint64_t end) co
   return populated;
 }
 
-}  // namespace secretmem::audit
+}  // namespace secretmem
