@@ -209,31 +209,45 @@ constexpr Section kSections[] = {
 
 namespace {
 
-// LineOfBareText returns the line of the first character beyond ASCII that is in no string and no
-// comment, or 0. toml++ up to 3.3 has undefined behaviour there instead of an error. Strings of
-// several lines count as bare text.
+// LineOfBareText returns the line of the first character beyond ASCII that is neither in a comment
+// nor in a string of one line that is a setting's whole value, or 0. Elsewhere, even behind a quote
+// in the middle of a word, toml++ up to 3.3 has undefined behaviour instead of an error.
 int LineOfBareText(std::string_view text) {
   const bool has_long_strings = text.find("\"\"\"") != text.npos || text.find("'''") != text.npos;
-  int line = 1;
-  char quote = 0;
-  bool is_comment = false;
+  struct Line {
+    char quote = 0;  // of the string that is open
+    bool comment = false;
+    bool had_equals = false;
+    bool value_next = false;    // nothing but blanks since the first '='
+    bool other_quotes = false;  // what else is quoted on this line is toml++'s to understand
+  } line;
+  int number = 1;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '\n') {
-      ++line;
-      quote = 0;
-      is_comment = false;
+      ++number;
+      line = {};
     } else if ((c & 0x80) != 0) {
-      if (has_long_strings || (quote == 0 && !is_comment)) return line;
-    } else if (is_comment) {
+      const bool quoted = line.quote != 0 || line.comment;
+      if (has_long_strings || line.other_quotes || !quoted) return number;
+    } else if (line.comment) {
       continue;
-    } else if (quote != 0) {
-      if (c == '\\' && quote == '"' && i + 1 < text.size() && text[i + 1] != '\n') ++i;
-      if (c == quote) quote = 0;
+    } else if (line.quote != 0) {
+      if (c == '\\' && line.quote == '"' && i + 1 < text.size() && text[i + 1] != '\n') ++i;
+      if (c == line.quote) line.quote = 0;
     } else if (c == '"' || c == '\'') {
-      quote = c;
+      if (line.value_next) {
+        line.quote = c;
+      } else {
+        line.other_quotes = true;
+      }
+      line.value_next = false;
     } else if (c == '#') {
-      is_comment = true;
+      line.comment = true;
+    } else if (c == '=' && !line.had_equals) {
+      line.had_equals = line.value_next = true;
+    } else if (c != ' ' && c != '\t') {
+      line.value_next = false;
     }
   }
   return 0;

@@ -1,5 +1,7 @@
 #include "tests/fuzz/input.h"
 
+#include <algorithm>
+
 namespace secretmem::fuzz {
 namespace {
 
@@ -122,7 +124,7 @@ std::span<uint8_t> ParameterOf(CK_MECHANISM_TYPE type, Input& input, Keep& keep,
       CK_AES_CTR_PARAMS params{};
       params.ulCounterBits = input.Number();
       const Bytes block = input.Some(16);
-      memcpy(params.cb, block.data(), block.size());
+      std::ranges::copy(block, params.cb);
       return shape.Done(params);
     }
     case CKM_CHACHA20_POLY1305: {

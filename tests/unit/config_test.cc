@@ -168,7 +168,10 @@ TEST(ParseConfigTest, WhatIsNoTomlIsAnErrorWithItsLine) {
 TEST(ParseConfigTest, BeyondAsciiInStringsAndCommentsOnly) {
   const std::string reason = "only strings of one line and comments go beyond ASCII";
   for (const char* text :
-       {"\n\u00e9", "\n[pin] \u00e9", "\n\"#\" \u00e9", "\nx = \"\\\"\" \u00e9"}) {
+       {"\n\u00e9", "\n[pin] \u00e9", "\n\"#\" \u00e9", "\nx = \"\\\"\" \u00e9",
+        // What toml++ takes for bare text goes on behind a quote in a word, or a second value's.
+        "\nx = 2\"\u00e9\"", "\nx = [2\"\u00e9\"]", "\nx = y = \"\u00e9\"", "\nx = [\"#\" \u00e9]",
+        "\nx = \"a\" \"\u00e9\"", "\nx = 2\"#\u00e9"}) {
     EXPECT_EQ(Reason(text), "f:2: " + reason) << text;
   }
   EXPECT_EQ(Parse("# \u00e9\ntokens.directory = \"/t\u00e9 # \u00e8\" # \u00e9").tokens_directory,
