@@ -20,6 +20,16 @@ FORBIDDEN = {
 # Whoever looks for keys in memory has to open them.
 MAY = {"watched_keys": ("vault/vault.h", "mechanisms/key_family.h", "pkcs11/token.h")}
 
+# Comparisons that end at the first difference, in the rooms that see keys: how many a file has, all
+# of public values. Tags, MACs and keys are compared by CRYPTO_memcmp.
+HASTY = {
+    "mechanisms/ec_params.cc": 1,  # curves' names
+    "mechanisms/key_wrap.cc": 1,  # RFC 5649's initial value
+    "mechanisms/rsa_sign.cc": 2,  # what a public key recovers
+    "mechanisms/weierstrass.cc": 1,  # curves' names
+    "vault/canary.cc": 1,  # canaries
+}
+
 
 def included(path):
     return re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', path.read_text("utf-8"), re.M)
@@ -51,6 +61,18 @@ class RoomsTest(unittest.TestCase):
             if ".." in name.split("/")
         ]
         self.assertEqual(wrong, [])
+
+    def test_secrets_are_compared_in_constant_time(self):
+        hasty = re.compile(r"\b(?:memcmp|strcmp|strncmp|bcmp|equal|mismatch)\(")
+        found = {}
+        for room in ("vault", "mechanisms"):
+            for path in sorted((ROOT / room).rglob("*")):
+                if path.suffix not in (".cc", ".h"):
+                    continue
+                count = len(hasty.findall(path.read_text("utf-8").replace("CRYPTO_memcmp(", "")))
+                if count:
+                    found[str(path.relative_to(ROOT))] = count
+        self.assertEqual(found, HASTY)
 
 
 if __name__ == "__main__":
