@@ -7,17 +7,14 @@
 #include <array>
 #include <string_view>
 
+#include "mechanisms/operation.h"
 #include "mechanisms/symmetric.h"
-#include "vault/secret_stack.h"
 
 namespace secretmem {
 namespace {
 
 constexpr CK_ULONG kLeastVerifyData = 12;
 constexpr CK_ULONG kMostVerifyData = 64;
-
-// What goes into an HMAC before signals and forks are let through.
-constexpr size_t kSlice = size_t{1} << 20;
 
 // The values of CK_TLS_MAC_PARAMS's ulServerOrClient.
 constexpr CK_ULONG kServer = 1;
@@ -133,11 +130,9 @@ bool TlsPrf(const EVP_MD* md, std::span<const uint8_t> secret,
   const size_t size = EVP_MD_size(md);
   const auto update_seed = [&] {
     return std::ranges::all_of(seed, [&](std::span<const uint8_t> part) {
-      for (; part.size() > kSlice; part = part.subspan(kSlice)) {
-        if (!HMAC_Update(hmac.get(), part.data(), kSlice)) return false;
-        SafePoint();
-      }
-      return HMAC_Update(hmac.get(), part.data(), part.size()) == 1;
+      return InSafeSlices(part, [&](std::span<const uint8_t> slice) {
+        return HMAC_Update(hmac.get(), slice.data(), slice.size()) == 1;
+      });
     });
   };
   const auto restart = [&] { return HMAC_Init_ex(hmac.get(), nullptr, 0, nullptr, nullptr) == 1; };

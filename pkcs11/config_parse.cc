@@ -205,10 +205,6 @@ constexpr Section kSections[] = {
     {"tokens", ReadTokens},         {"log", ReadLog},  {"pin", ReadPin}, {"memory", ReadMemory},
     {"mechanisms", ReadMechanisms}, {"keys", ReadKeys}};
 
-}  // namespace
-
-namespace {
-
 // LineOfBareText returns the line of the first character beyond ASCII that is neither in a comment
 // nor in a string of one line that is a setting's whole value, or 0. Elsewhere, even behind a quote
 // in the middle of a word, toml++ up to 3.3 has undefined behaviour instead of an error.

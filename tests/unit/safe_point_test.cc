@@ -322,18 +322,36 @@ TEST(RsaGenerationTest, RefusesSizesThatWouldNeverEnd) {
   }
 }
 
+// SignalTimer sends a signal every millisecond while it lives, and counts them in g_signals.
+class SignalTimer {
+ public:
+  SignalTimer() {
+    struct sigaction action {};
+    action.sa_handler = Handle;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGALRM, &action, &before_);
+    g_signals = 0;
+    const itimerval every_ms{{0, 1000}, {0, 1000}};
+    setitimer(ITIMER_REAL, &every_ms, nullptr);
+  }
+  ~SignalTimer() {
+    const itimerval never{};
+    setitimer(ITIMER_REAL, &never, nullptr);
+    sigaction(SIGALRM, &before_, nullptr);
+  }
+  SignalTimer(const SignalTimer&) = delete;
+  SignalTimer& operator=(const SignalTimer&) = delete;
+
+ private:
+  struct sigaction before_;
+};
+
 // Blocked, the timer's signals would be one at the end.
 TEST_F(SafePointTest, RsaGenerationLetsSignalsThrough) {
-  struct sigaction action {
-  }, before{};
-  action.sa_handler = Handle;
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGALRM, &action, &before);
-  const itimerval every_ms{{0, 1000}, {0, 1000}}, never{};
-  setitimer(ITIMER_REAL, &every_ms, nullptr);
-  const auto pair = GenerateRsa({}, Wanted());
-  setitimer(ITIMER_REAL, &never, nullptr);
-  sigaction(SIGALRM, &before, nullptr);
+  const auto pair = [] {
+    const SignalTimer timer;
+    return GenerateRsa({}, Wanted());
+  }();
   EXPECT_TRUE(pair.has_value());
   EXPECT_GT(g_signals, 3);
 }
@@ -341,21 +359,12 @@ TEST_F(SafePointTest, RsaGenerationLetsSignalsThrough) {
 // SignalsDuring counts those of a timer that come while |f| runs, in one borrow.
 template <class F>
 int SignalsDuring(F&& f) {
-  struct sigaction action {
-  }, before{};
-  action.sa_handler = Handle;
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGALRM, &action, &before);
-  const itimerval every_ms{{0, 1000}, {0, 1000}}, never{};
-  setitimer(ITIMER_REAL, &every_ms, nullptr);
-  g_signals = 0;
+  const SignalTimer timer;
   int before_the_end = 0;
   EXPECT_TRUE(OnSecretStack([&] {
     f();
     before_the_end = g_signals;
   }));
-  setitimer(ITIMER_REAL, &never, nullptr);
-  sigaction(SIGALRM, &before, nullptr);
   return before_the_end;
 }
 
