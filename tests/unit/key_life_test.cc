@@ -45,11 +45,7 @@ Key KeyOf(uint8_t number) {
 // In a child of its own, as the configuration is read once in a process. Answers are lines of code.
 class KeyLifeTest : public testing::Test {
  protected:
-  void SetUp() override {
-    WriteFile(directory_ / "config.toml", "[tokens]\ndirectory = \"" + (directory_ / "tokens") +
-                                              "\"\n[pin]\niterations = 1000\n");
-    setenv("SECRETMEM_PKCS11_CONF", (directory_ / "config.toml").c_str(), 1);
-  }
+  void SetUp() override { ConfigureTokensIn(directory_); }
 
   static void InFreshProcess(const std::function<int()>& f) {
     const int status = InChild([&] {

@@ -70,11 +70,7 @@ CK_RV GenerateRsa(CK_SESSION_HANDLE session) {
 
 class ProcessLifeTest : public testing::Test {
  protected:
-  void SetUp() override {
-    WriteFile(directory_ / "config.toml", "[tokens]\ndirectory = \"" + (directory_ / "tokens") +
-                                              "\"\n[pin]\niterations = 1000\n");
-    setenv("SECRETMEM_PKCS11_CONF", (directory_ / "config.toml").c_str(), 1);
-  }
+  void SetUp() override { ConfigureTokensIn(directory_); }
 
   // Every test is one child of its own, as the configuration is read once in a process.
   template <class F>

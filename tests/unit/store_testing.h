@@ -55,6 +55,14 @@ inline void WriteFile(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
+// ConfigureTokensIn has this process, and its children, keep tokens in |directory|, with PINs that
+// are quickly stretched.
+inline void ConfigureTokensIn(const TemporaryDirectory& directory) {
+  WriteFile(directory / "config.toml",
+            "[tokens]\ndirectory = \"" + (directory / "tokens") + "\"\n[pin]\niterations = 1000\n");
+  setenv("SECRETMEM_PKCS11_CONF", (directory / "config.toml").c_str(), 1);
+}
+
 inline constexpr uint64_t kIncarnation = 0xfedcba9876543210;
 
 inline TokenRecord MakeRecord() {
