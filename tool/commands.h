@@ -49,4 +49,21 @@ struct AuditOptions {
 };
 ExitCode Audit(const Common& common, const AuditOptions& options);
 
+// BenchSubject is a module to be measured; with |token| empty, by a token made for that.
+struct BenchSubject {
+  std::string prefix;  // of its options: "", "against-"
+  std::string module;
+  std::string token;
+  PinSource pin;
+};
+struct BenchOptions {
+  BenchSubject subject;  // its module is the common one
+  BenchSubject against;  // without a module: nothing
+  std::vector<std::string> only;
+};
+ExitCode Bench(const Common& common, const BenchOptions& options);
+
+// BenchIds returns what |only| may name.
+std::vector<std::string> BenchIds();
+
 }  // namespace secretmem::tool

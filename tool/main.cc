@@ -26,6 +26,13 @@ void AddPinOptions(CLI::App* command, const std::string& name, const std::string
       ->excludes(file);
 }
 
+// AddSubjectOptions adds what names a token of |whose| and its PIN.
+void AddSubjectOptions(CLI::App* command, const std::string& whose, BenchSubject& subject) {
+  command->add_option("--" + subject.prefix + "token", subject.token,
+                      "use this token of " + whose + ", not a temporary one");
+  AddPinOptions(command, subject.prefix + "pin", "token's user", subject.pin);
+}
+
 int Run(int argc, char** argv) {
   CLI::App app("secretmem-pkcs11: keys in memory that nobody else can read");
   app.name("secretmem-pkcs11");
@@ -106,6 +113,18 @@ int Run(int argc, char** argv) {
       ->required();
   audit_command->positionals_at_end();
   audit_command->callback([&] { code = Audit(common, audit); });
+
+  BenchOptions bench;
+  auto* bench_command =
+      app.add_subcommand("bench", "how many operations a module does in a second");
+  AddSubjectOptions(bench_command, "the module", bench.subject);
+  bench_command->add_option("--against", bench.against.module, "another module, beside it");
+  bench.against.prefix = "against-";
+  AddSubjectOptions(bench_command, "that other module", bench.against);
+  bench_command->add_option("--only", bench.only, "no others than these operations")
+      ->delimiter(',')
+      ->check(CLI::IsMember(BenchIds()));
+  bench_command->callback([&] { code = Bench(common, bench); });
 
   try {
     app.parse(argc, argv);

@@ -10,6 +10,7 @@ FORBIDDEN = {
     "vault": r"mechanisms/|pkcs11/|p11-kit/|sqlite3\.h|toml\+\+/",
     "mechanisms": r"pkcs11/|sqlite3\.h|toml\+\+/",
     "pkcs11": r"openssl/",
+    "client": r"openssl/|vault/|pkcs11/|tool/|mechanisms/(?!cryptoki\.h)",
     # A client of the module. Of its rooms only what knows no cryptography: the configuration's
     # reader and the token file's format, and the numbers of PKCS #11. The memory audit's keys
     # (MAY) are the exception.
