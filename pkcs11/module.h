@@ -1,9 +1,7 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -12,6 +10,7 @@
 #include "pkcs11/config.h"
 #include "pkcs11/offered_mechanisms.h"
 #include "pkcs11/reaper.h"
+#include "pkcs11/session_table.h"
 #include "pkcs11/token.h"
 
 namespace secretmem {
@@ -166,8 +165,7 @@ class Module {
   bool scanned_ = false;
   std::vector<Slot> slots_;
 
-  std::shared_mutex sessions_mutex_;
-  std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> sessions_;
+  SessionTable sessions_;
 
   const std::shared_ptr<Alarm> alarm_ = std::make_shared<Alarm>();
   std::mutex sweep_mutex_;
