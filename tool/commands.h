@@ -29,7 +29,14 @@ ExitCode TokenInit(const Common& common, const TokenInitOptions& options);
 
 ExitCode TokenDelete(const Common& common, const std::string& name, bool yes);
 ExitCode TokenBackup(const Common& common, const std::string& name, const std::string& file);
-ExitCode TokenRestore(const Common& common, const std::string& file, bool replace);
+
+struct TokenRestoreOptions {
+  std::string file;
+  bool replace = false;
+  bool ask_pin = false;  // on the terminal
+  PinSource pin;         // neither this nor that: no PIN
+};
+ExitCode TokenRestore(const Common& common, const TokenRestoreOptions& options);
 
 struct TokenImportOptions {
   std::string from_module;

@@ -82,11 +82,16 @@ int Run(int argc, char** argv) {
   backup->add_option("file", file, "the backup, which must not exist yet")->required();
   backup->callback([&] { code = TokenBackup(common, name, file); });
 
-  bool replace = false;
-  auto* restore = token->add_subcommand("restore", "put a backup back, if all of it verifies");
-  restore->add_option("file", file, "the backup")->required();
-  restore->add_flag("--replace", replace, "in the place of the token that is there");
-  restore->callback([&] { code = TokenRestore(common, file, replace); });
+  TokenRestoreOptions restore;
+  auto* restore_command =
+      token->add_subcommand("restore", "put a backup back, if all of it verifies");
+  restore_command->add_option("file", restore.file, "the backup")->required();
+  restore_command->add_flag("--replace", restore.replace,
+                            "in the place of the token that is there");
+  restore_command->add_flag("--ask-pin", restore.ask_pin,
+                            "ask for the user's PIN, to open what it seals");
+  AddPinOptions(restore_command, "pin", "user's", restore.pin);
+  restore_command->callback([&] { code = TokenRestore(common, restore); });
 
   TokenImportOptions import;
   auto* import_command =
