@@ -8,6 +8,7 @@
 #include "mechanisms/message.h"
 #include "pkcs11/active_operation.h"
 #include "pkcs11/config.h"
+#include "pkcs11/drafts.h"
 #include "pkcs11/offered_mechanisms.h"
 #include "pkcs11/reaper.h"
 #include "pkcs11/session_table.h"
@@ -53,6 +54,8 @@ class Session {
   const std::shared_ptr<Token> token;
   const CK_FLAGS flags;
   const OfferedMechanisms& mechanisms;
+
+  Drafts drafts;
 
   std::mutex mutex;
   // All under |mutex|.
