@@ -12,6 +12,11 @@ import tempfile
 import unittest
 
 SKIP = 77
+SOURCES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+# What the recipes are about, beside opensc.
+CLIENTS = ("curl default-jdk-headless gnutls-bin libengine-pkcs11-openssl libnss3-tools nginx "
+           "openssh-client openssh-server openssl p11-kit p11-kit-modules python3 python3-pykcs11 "
+           "softhsm2").split()
 SO_PIN = "87654321"
 PIN = "1234-user"
 
@@ -282,6 +287,23 @@ class InstallTest(Case):
         bench = json.loads(run(*inside, "secretmem-pkcs11", "--json", "bench", "--only", "session"))
         self.assertGreater(bench["operations"][0]["module"]["per_second"], 1)
 
+    def follow_recipes(self, inside, root):
+        """Every recipe of docs/clients, with the module that the package put in its place."""
+        with open(f"{root}/usr/sbin/policy-rc.d", "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\nexit 101\n")  # no server starts by itself
+        os.chmod(f"{root}/usr/sbin/policy-rc.d", 0o755)
+        run(*inside, "apt-get", "-q", "-y", "--no-install-recommends", "install", *CLIENTS)
+        for folder in ("tests/clients", "docs/clients", "conf"):
+            shutil.copytree(f"{SOURCES}/{folder}", f"{root}/sources/{folder}")
+        recipes = []
+        for path in sorted(glob.glob(f"{SOURCES}/tests/clients/test_*.py")):
+            with open(path, encoding="utf-8") as f:
+                if re.search(r'^    PAGE = "', f.read(), re.M):
+                    recipes.append(os.path.basename(path).removesuffix(".py"))
+        self.assertEqual(len(recipes), len(glob.glob(f"{SOURCES}/docs/clients/*.md")) - 1)
+        run(*inside, "/usr/bin/python3", "/sources/tests/clients/run.py", "--module",
+            f"/usr/lib/{ARCHITECTURE}/pkcs11/secretmem-pkcs11.so", *recipes)
+
     def test_debootstrap(self):
         if not DEBOOTSTRAP:
             self.skipTest("by option: -DSECRETMEM_TEST_DEBOOTSTRAP=ON")
@@ -301,6 +323,7 @@ class InstallTest(Case):
             self.assertTrue(found["ok"], found)
             self.assertEqual([f["exists"] for f in found["p11_kit"]], [True])
             self.use(inside, root)
+            self.follow_recipes(inside, root)
             run(*inside, "apt-get", "-q", "-y", "purge", *contents())
             left = [p for p in tree(root) if "secretmem-pkcs11" in p and p.startswith(("usr", "etc"))]
             self.assertEqual(left, [])
