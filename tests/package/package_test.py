@@ -292,6 +292,8 @@ class InstallTest(Case):
         with open(f"{root}/usr/sbin/policy-rc.d", "w", encoding="utf-8") as f:
             f.write("#!/bin/sh\nexit 101\n")  # no server starts by itself
         os.chmod(f"{root}/usr/sbin/policy-rc.d", 0o755)
+        with open(f"{root}/etc/hosts", "w", encoding="utf-8") as f:
+            f.write("127.0.0.1 localhost\n")  # an installer writes it
         run(*inside, "apt-get", "-q", "-y", "--no-install-recommends", "install", *CLIENTS)
         for folder in ("tests/clients", "docs/clients", "conf"):
             shutil.copytree(f"{SOURCES}/{folder}", f"{root}/sources/{folder}")
