@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs client tests, as the user who calls or as an ordinary user.
 
-run.py --module PATH [--ordinary-user] [--ml-kem] [TEST...]
+run.py --module PATH [--ordinary-user] [--ml-kem] [--xwing] [TEST...]
 
 TEST is a unittest name such as test_pkcs11_tool.Slots; without one, everything runs. With
 --ordinary-user the tests run under the default memory-lock limit of 8 MiB, and a caller who is root
@@ -95,11 +95,13 @@ def main():
         "--ordinary-user", action="store_true", help="run without root's rights and exemptions"
     )
     parser.add_argument("--ml-kem", action="store_true", help="the module has ML-KEM")
+    parser.add_argument("--xwing", action="store_true", help="the module has X-Wing")
     parser.add_argument("tests", nargs="*", metavar="TEST")
     arguments = parser.parse_args()
     sys.dont_write_bytecode = True
     # A child has it too.
     os.environ["SECRETMEM_TEST_ML_KEM"] = "1" if arguments.ml_kem else ""
+    os.environ["SECRETMEM_TEST_XWING"] = "1" if arguments.xwing else ""
     module = os.path.realpath(arguments.module)
     if not os.path.isfile(module):
         parser.error(f"no module at {module}")
