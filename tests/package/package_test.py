@@ -295,6 +295,12 @@ class InstallTest(Case):
         with open(f"{root}/etc/hosts", "w", encoding="utf-8") as f:
             f.write("127.0.0.1 localhost\n")  # an installer writes it
         run(*inside, "apt-get", "-q", "-y", "--no-install-recommends", "install", *CLIENTS)
+        # The example for OpenSSL's engine names the module where it is, and needs nothing else.
+        doc = "/usr/share/doc/secretmem-pkcs11-module/examples"
+        public = run(*inside, "env", f"OPENSSL_CONF={doc}/openssl-engine.cnf", "openssl", "pkey",
+                     "-engine", "pkcs11", "-inform", "engine", "-pubin", "-pubout",
+                     "-in", "pkcs11:token=keys;id=%02;type=public")
+        self.assertTrue(public.startswith("-----BEGIN PUBLIC KEY-----"), public)
         for folder in ("tests/clients", "docs/clients", "conf"):
             shutil.copytree(f"{SOURCES}/{folder}", f"{root}/sources/{folder}")
         recipes = []

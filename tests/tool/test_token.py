@@ -1,6 +1,7 @@
 """secretmem-pkcs11 token."""
 
 import errno
+import glob
 import json
 import os
 import pty
@@ -279,6 +280,18 @@ class Backups(BackupCase):
         self.assertEqual(self.labels(), ["kept"])
         self.assertEqual(os.listdir(self.tokens), [self.serial + ".token"])
         self.assertEqual(stat.S_IMODE(os.stat(self.token_file(self.serial)).st_mode), 0o600)
+
+    def test_backups_of_every_format(self):
+        """Whatever version has made a backup, this one puts it back, and opens all of it."""
+        found = glob.glob(os.path.join(os.path.dirname(__file__), "../formats/format-*.token"))
+        self.assertGreater(len(found), 0)
+        for file in found:
+            with open(file.replace(".token", ".json"), encoding="utf-8") as f:
+                serial = json.load(f)["serial"]
+            answer = self.json("token", "restore", "--pin-file", "user.pin", file)
+            self.assertEqual((answer["serial"], answer["unopened_objects"]), (serial, 0))
+            self.assertGreater(answer["opened_objects"], 5)
+            self.run_program(*self.command("token", "delete", serial, "--yes"))
 
     def test_a_backup_writes_over_nothing(self):
         self.write("there", b"mine")
