@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
+#include <array>
 #include <cstring>
+#include <mutex>
 
 #include "pkcs11/entry.h"
 #include "pkcs11/function_lists.h"
@@ -18,8 +20,15 @@ namespace {
 
 // What outlives C_Finalize, and is left as it is at exit: clients call in from destructors.
 struct Process {
+  // Of those who initialise and finalise.
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   std::shared_ptr<Module> module;
+  // What calls take: pointers to the same module, each with a count of its own.
+  struct alignas(64) Stripe {
+    ShortMutex mutex;
+    std::shared_ptr<Module> module;
+  };
+  std::array<Stripe, kStripes> stripes;
 };
 alignas(Process) std::byte g_process[sizeof(Process)];
 
@@ -41,6 +50,20 @@ class Lock {
   Lock(const Lock&) = delete;
   Lock& operator=(const Lock&) = delete;
 };
+
+// Publish gives |module|, which may be null, to the calls that begin from now on. Under the lock.
+void Publish(const std::shared_ptr<Module>& module) {
+  // Memory may run out here, and then nobody has it.
+  std::array<std::shared_ptr<Module>, kStripes> its;
+  for (auto& pointer : its) {
+    if (module != nullptr) pointer.reset(module.get(), [module](Module*) {});
+  }
+  for (size_t i = 0; i < kStripes; ++i) {
+    Process::Stripe& stripe = ThisProcess().stripes[i];
+    const std::lock_guard lock(stripe.mutex);
+    stripe.module.swap(its[i]);
+  }
+}
 
 // In a child: the parent's module, whose threads are gone and whose vaults never came along, is
 // left behind without a destructor.
@@ -143,8 +166,9 @@ CkStatus PrepareVault(const Config& config) {
 
 std::shared_ptr<Module> CurrentModule() {
   if (IsForkedWithoutHandlers()) return nullptr;
-  const Lock lock;
-  return ThisProcess().module;
+  Process::Stripe& stripe = ThisProcess().stripes[ThreadStripe()];
+  const std::lock_guard lock(stripe.mutex);
+  return stripe.module;
 }
 
 }  // namespace secretmem
@@ -164,8 +188,10 @@ CK_RV C_Initialize(CK_VOID_PTR pInitArgs) {
     if (!config) return Refuse(config.error());
     if (auto ready = PrepareVault(**config); !ready) return ready;
     EnforceKeyDates((*config)->keys.enforce_dates);
-    ThisProcess().module =
+    const auto module =
         std::make_shared<Module>(**config, (*flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS) == 0);
+    Publish(module);
+    ThisProcess().module = module;
     LogInfo("initialised; BoringSSL %s", SECRETMEM_BORINGSSL_VERSION);
     return {};
   });
@@ -178,6 +204,7 @@ CK_RV C_Finalize(CK_VOID_PTR pReserved) {
     if (!IsForkedWithoutHandlers()) {
       const Lock lock;
       module.swap(ThisProcess().module);
+      Publish(nullptr);
     }
     if (module == nullptr) return Refuse(CKR_CRYPTOKI_NOT_INITIALIZED);
     // Sessions end now even if another thread is inside a call and holds the module.
