@@ -294,18 +294,15 @@ bool DefaultUsage(const KeyTypeRule& key_type, uint8_t class_bit, CK_ATTRIBUTE_T
 }
 
 bool MayBeSecretAttribute(CK_ATTRIBUTE_TYPE type) {
-  constexpr auto secret_types = [] {
-    constexpr auto is_secret = [](const AttributeRule& rule) {
-      return (rule.flags & kSecret) != 0;
-    };
-    std::array<CK_ATTRIBUTE_TYPE, std::ranges::count_if(kRules, is_secret)> types = {};
-    size_t count = 0;
+  // By type, as every attribute that is stored is asked about.
+  static constexpr auto kMayBe = [] {
+    std::array<bool, CKA_SEED + 1> may_be = {};
     for (const AttributeRule& rule : kRules) {
-      if (is_secret(rule)) types[count++] = rule.type;
+      if ((rule.flags & kSecret) != 0) may_be.at(rule.type) = true;
     }
-    return types;
+    return may_be;
   }();
-  return std::ranges::find(secret_types, type) != secret_types.end();
+  return type < kMayBe.size() && kMayBe[type];
 }
 
 bool IsSecretAttribute(CK_OBJECT_CLASS object_class, CK_KEY_TYPE /*key_type*/,

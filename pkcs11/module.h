@@ -1,17 +1,17 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
 #include "mechanisms/message.h"
 #include "pkcs11/active_operation.h"
 #include "pkcs11/config.h"
+#include "pkcs11/drafts.h"
 #include "pkcs11/offered_mechanisms.h"
 #include "pkcs11/reaper.h"
+#include "pkcs11/session_table.h"
 #include "pkcs11/token.h"
 
 namespace secretmem {
@@ -54,6 +54,8 @@ class Session {
   const std::shared_ptr<Token> token;
   const CK_FLAGS flags;
   const OfferedMechanisms& mechanisms;
+
+  Drafts drafts;
 
   std::mutex mutex;
   // All under |mutex|.
@@ -166,8 +168,7 @@ class Module {
   bool scanned_ = false;
   std::vector<Slot> slots_;
 
-  std::shared_mutex sessions_mutex_;
-  std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> sessions_;
+  SessionTable sessions_;
 
   const std::shared_ptr<Alarm> alarm_ = std::make_shared<Alarm>();
   std::mutex sweep_mutex_;

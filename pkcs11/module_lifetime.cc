@@ -1,7 +1,6 @@
 // What the module does about keys whose lifetime is over.
 
 #include <algorithm>
-#include <ranges>
 
 #include "pkcs11/module.h"
 
@@ -79,8 +78,7 @@ std::vector<std::shared_ptr<Token>> Module::Tokens() {
     }
   }
   // A token whose place another has taken lives on in its sessions.
-  const std::shared_lock lock(sessions_mutex_);
-  for (const auto& session : std::views::values(sessions_)) {
+  for (const auto& session : sessions_.Select([](const Session&) { return true; })) {
     if (std::ranges::find(tokens, session->token) == tokens.end()) tokens.push_back(session->token);
   }
   return tokens;
@@ -95,13 +93,8 @@ void Module::Sweep(int64_t now) {
     const auto expired = token->TakeExpired(now);
     next = std::min(next, token->EarliestDeadline());
     if (expired.empty()) continue;
-    std::vector<std::shared_ptr<Session>> sessions;
-    {
-      const std::shared_lock lock(sessions_mutex_);
-      for (const auto& session : std::views::values(sessions_)) {
-        if (session->token == token) sessions.push_back(session);
-      }
-    }
+    const auto sessions =
+        sessions_.Select([&](const Session& session) { return session.token == token; });
     for (const auto& session : sessions) session->EndExpiredOperations(expired);
   }
   files_due_ = true;
