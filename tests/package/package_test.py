@@ -310,7 +310,8 @@ class InstallTest(Case):
                     recipes.append(os.path.basename(path).removesuffix(".py"))
         self.assertEqual(len(recipes), len(glob.glob(f"{SOURCES}/docs/clients/*.md")) - 1)
         run(*inside, "/usr/bin/python3", "/sources/tests/clients/run.py", "--module",
-            f"/usr/lib/{ARCHITECTURE}/pkcs11/secretmem-pkcs11.so", *recipes)
+            f"/usr/lib/{ARCHITECTURE}/pkcs11/secretmem-pkcs11.so", "--tool", "/usr/bin/secretmem-pkcs11",
+            *recipes)
 
     def test_debootstrap(self):
         if not DEBOOTSTRAP:

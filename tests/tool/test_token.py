@@ -182,6 +182,20 @@ class Tokens(ToolTest):
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return status, shown.decode()
 
+    def test_a_kernel_that_refuses(self):
+        answer = self.run_confined(
+            lambda: refuse_secret_memory(errno.EPERM),
+            *("token", "init", "--label", "b", "--so-pin-file", self.path("so.pin")),
+            *("--pin-file", self.path("user.pin")),
+            status=5,
+        )
+        self.assertRegex(
+            answer.stderr,
+            rf"\nsecretmem-pkcs11: initialising {module_path()}: a seccomp filter of this container "
+            r"or service forbids memfd_secret\(2\)\n  -> Allow the system call memfd_secret ",
+        )
+        self.assertEqual(self.json("token", "list"), [])
+
     def test_delete(self):
         serial = self.init()
         self.expect_tool(
