@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <shared_mutex>
+#include <mutex>
 #include <vector>
 
 #include "pkcs11/dense_set.h"
 #include "pkcs11/index_keys.h"
 #include "pkcs11/object.h"
+#include "vault/short_mutex.h"
 
 namespace secretmem {
 
@@ -41,7 +42,7 @@ class ObjectTable {
   void RemoveIf(Drop&& drop) {
     for (HandleRange rest = Present();;) {
       Batch dropped;  // destroyed, vaults and all, after the lock is gone
-      const std::unique_lock lock(mutex_);
+      const std::lock_guard lock(mutex_);
       size_t count = 0;
       auto slot = objects_.From(rest.next);
       while (slot && slot->handle < rest.end && count < dropped.size()) {
@@ -147,7 +148,7 @@ class ObjectTable {
   // Of token objects.
   std::optional<CK_OBJECT_HANDLE> HandleOfRow(int64_t row) const;
 
-  mutable std::shared_mutex mutex_;
+  mutable ShortMutex mutex_;
   DenseSet<Slot> objects_;
   DenseSet<Entry<uint64_t>> by_key_;
   // Of token objects by row, of session objects by session.
