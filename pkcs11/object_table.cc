@@ -1,5 +1,6 @@
 #include "pkcs11/object_table.h"
 
+#include <algorithm>
 #include <atomic>
 #include <unordered_set>
 
@@ -67,7 +68,15 @@ ObjectTable::Objects::node_type ObjectTable::TakeOut(Objects::iterator at) {
 
 CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
   const std::unique_lock lock(mutex_);
-  return AddLocked(std::move(object));
+  const int64_t row = object->row;
+  const uint64_t version = object->version;
+  const bool known = rows_.contains(row);
+  const CK_OBJECT_HANDLE handle = AddLocked(std::move(object));
+  // What happened to it between its version and this moment was passed over, as nobody knew it.
+  if (row != 0 && !known && (state_.sequence == 0 || state_.sequence > version)) {
+    state_.sequence = version;
+  }
+  return handle;
 }
 
 bool ObjectTable::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr object) {
@@ -123,12 +132,39 @@ ObjectTable::State ObjectTable::state() const {
   return state_;
 }
 
-bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
-                        const std::vector<ObjectPtr>& changed,
-                        const std::vector<int64_t>& deleted) {
+bool ObjectTable::Covers(const IndexHash& hash) const {
+  const std::shared_lock lock(mutex_);
+  return covers_all_ || covered_.contains(hash);
+}
+
+bool ObjectTable::CoversAll() const {
+  const std::shared_lock lock(mutex_);
+  return covers_all_;
+}
+
+bool ObjectTable::IsCurrent(const ObjectRow& row) const {
+  const std::shared_lock lock(mutex_);
+  const auto known = rows_.find(row.id);
+  return known != rows_.end() && objects_.at(known->second)->version >= row.version;
+}
+
+bool ObjectTable::Concerns(const ObjectRow& row) const {
+  const std::shared_lock lock(mutex_);
+  return covers_all_ || rows_.contains(row.id) ||
+         std::ranges::any_of(row.index, [&](const auto& hash) { return covered_.contains(hash); });
+}
+
+bool ObjectTable::Apply(const State& since, uint64_t sequence, bool complete,
+                        std::span<const Change> changed, std::span<const int64_t> deleted) {
   Objects dropped;  // destroyed after the lock is gone
   const std::unique_lock lock(mutex_);
   if (state_ != since) return false;
+  for (const Change& change : changed) {
+    if (change.object != nullptr) continue;
+    // The caller's own, if it has come meanwhile.
+    const auto known = rows_.find(change.row);
+    if (known != rows_.end() && objects_.at(known->second)->version < change.version) return false;
+  }
   const auto drop = [&](int64_t row) {
     const auto known = rows_.find(row);
     if (known == rows_.end()) return;
@@ -137,22 +173,41 @@ bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
   for (const int64_t row : deleted) drop(row);
   if (complete) {
     std::unordered_set<int64_t> kept;
-    for (const ObjectPtr& object : changed) kept.insert(object->row);
+    for (const Change& change : changed) kept.insert(change.row);
     std::vector<int64_t> gone;
     for (const auto& [row, handle] : rows_) {
-      if (!kept.contains(row)) gone.push_back(row);
+      // Newer ones came after what was read.
+      if (!kept.contains(row) && objects_.at(handle)->version <= sequence) gone.push_back(row);
     }
     for (const int64_t row : gone) drop(row);
+    covers_all_ = true;
   }
-  for (const ObjectPtr& object : changed) AddLocked(object);
-  state_.store = to;
+  for (const Change& change : changed) {
+    if (change.object != nullptr) AddLocked(change.object);
+  }
+  state_.sequence = sequence;
+  return true;
+}
+
+bool ObjectTable::Admit(const State& since, uint64_t sequence, std::span<const ObjectPtr> objects,
+                        std::span<const IndexHash> hashes) {
+  const std::unique_lock lock(mutex_);
+  if (state_.removals != since.removals || state_.sequence > sequence) return false;
+  if (covered_.size() + hashes.size() > kMostCovered) covered_.clear();
+  for (const ObjectPtr& object : objects) AddLocked(object);
+  covers_all_ |= hashes.empty();
+  covered_.insert(hashes.begin(), hashes.end());
+  ++state_.questions;
   return true;
 }
 
 void ObjectTable::Restart() {
   const std::unique_lock lock(mutex_);
-  state_.store = {};
+  covered_.clear();
+  covers_all_ = false;
   ++state_.removals;
+  // Nothing is here that would have to be brought up to date.
+  if (rows_.empty()) state_.sequence = 0;
 }
 
 }  // namespace secretmem

@@ -141,7 +141,7 @@ CK_RV C_FindObjectsInit(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE_PTR pTemplate, 
       return session.search.has_value();
     };
     if (active()) return Refuse(CKR_OPERATION_ACTIVE);
-    if (auto refreshed = session.token->Refresh(); !refreshed) return refreshed;
+    if (auto loaded = session.token->Load(*wanted); !loaded) return loaded;
     Search search;
     search.handles =
         session.token->Select([&](const Object& object) { return Matches(object, *wanted); });

@@ -12,6 +12,7 @@
 #include "pkcs11/signal_shield.h"
 #include "pkcs11/store_connection.h"
 #include "pkcs11/store_file.h"
+#include "pkcs11/store_index.h"
 #include "pkcs11/store_rows.h"
 #include "pkcs11/store_schema.h"
 #include "vault/fork_gate.h"
@@ -479,6 +480,7 @@ void LoadEverything(Connection& connection, const StateRow& state, Snapshot& sna
   }
   const uint64_t found = snapshot.rows.size() + snapshot.damaged.size();
   snapshot.missing = state.objects > found ? state.objects - found : 0;
+  snapshot.index_damaged = !store::IndexIsWhole(connection, snapshot.rows);
 }
 
 }  // namespace
@@ -501,16 +503,15 @@ StoreResult<Snapshot> TokenStore::LoadChangedSince(const StoreState& since) {
 }
 
 StoreResult<Snapshot> TokenStore::LoadByIndex(std::span<const IndexHash> hashes) {
-  return impl_->Load([&](Connection& connection, const StateRow&, Snapshot& snapshot) {
-    if (hashes.empty()) Throw(Kind::kInvalid, "no hash to look for");
-    Statement statement = connection.Get(Query::kGetObjectsByTag);
-    statement.Bind(1, std::span<const uint8_t>(hashes.front()));
-    store::ReadObjects(statement, snapshot);
-    std::erase_if(snapshot.rows, [&](const ObjectRow& row) {
-      return !std::ranges::all_of(hashes, [&](const IndexHash& hash) {
-        return std::ranges::find(row.index, hash) != row.index.end();
-      });
-    });
+  return impl_->Load([&](Connection& connection, const StateRow& state, Snapshot& snapshot) {
+    try {
+      store::ReadByIndex(connection, hashes, snapshot);
+    } catch (const StoreError& error) {
+      if (error.kind != Kind::kCorrupt) throw;
+      snapshot.rows.clear();
+      snapshot.damaged.clear();
+      LoadEverything(connection, state, snapshot);
+    }
   });
 }
 

@@ -60,7 +60,7 @@ class LifetimeTest : public testing::Test {
   }
 
   static size_t Count(Token& token) {
-    EXPECT_TRUE(token.Refresh());
+    EXPECT_TRUE(token.Load());
     return token.Select([](const Object& object) { return object.object_class() != CKO_PROFILE; })
         .size();
   }
