@@ -351,5 +351,125 @@ TEST_F(TokenLoadTest, SearchesBesideChanges) {
   EXPECT_EQ(Find(*writer_, {}), Labels());
 }
 
+// What two threads do at once, one step after the other.
+class LoadedTableTest : public testing::Test {
+ protected:
+  static ObjectPtr Stored(int64_t row, uint64_t version) {
+    auto object = std::make_shared<Object>();
+    object->row = row;
+    object->version = version;
+    return object;
+  }
+  static ObjectRow Row(int64_t id, uint64_t version, std::vector<IndexHash> index = {}) {
+    ObjectRow row;
+    row.id = id;
+    row.version = version;
+    row.index = std::move(index);
+    return row;
+  }
+  std::vector<int64_t> Rows() const {
+    std::vector<int64_t> rows;
+    for (const auto& [handle, object] : table_.All()) rows.push_back(object->row);
+    return rows;
+  }
+  bool Apply(const ObjectTable::State& since, uint64_t sequence,
+             std::vector<ObjectTable::Change> changed, std::vector<int64_t> deleted = {}) {
+    return table_.Apply(since, sequence, false, changed, deleted);
+  }
+  bool Admit(const ObjectTable::State& since, uint64_t sequence, std::vector<ObjectPtr> objects,
+             std::vector<IndexHash> hashes) {
+    return table_.Admit(since, sequence, objects, hashes);
+  }
+
+  void SetUp() override { ASSERT_TRUE(Apply({}, 10, {})); }
+
+  const IndexHash one_ = MakeUid(1), two_ = MakeUid(2);
+  ObjectTable table_;
+};
+
+TEST_F(LoadedTableTest, AQuestionThatWasAnsweredMeanwhile) {
+  const auto since = table_.state();
+  EXPECT_FALSE(table_.Concerns(Row(1, 11, {one_})));
+  ASSERT_TRUE(Admit(since, 10, {}, {one_}));
+  EXPECT_TRUE(table_.Concerns(Row(1, 11, {two_, one_})));
+  EXPECT_FALSE(table_.Concerns(Row(1, 11, {two_})));
+  EXPECT_FALSE(Apply(since, 11, {{1, 11, nullptr}})) << "row 1 has been asked for";
+  EXPECT_TRUE(Admit(since, 10, {}, {two_})) << "another question is not in the way";
+  EXPECT_TRUE(Apply(table_.state(), 11, {{1, 11, Stored(1, 11)}}));
+  EXPECT_THAT(Rows(), ElementsAre(1));
+}
+
+TEST_F(LoadedTableTest, AnAnswerThatIsOlderThanTheTable) {
+  const auto since = table_.state();
+  ASSERT_TRUE(Apply(since, 12, {{1, 12, nullptr}}));
+  EXPECT_FALSE(Admit(since, 11, {Stored(1, 8)}, {one_}));
+  EXPECT_FALSE(table_.Covers(one_));
+  EXPECT_TRUE(Admit(since, 12, {Stored(1, 12)}, {one_}));
+  EXPECT_TRUE(table_.Covers(one_));
+  EXPECT_FALSE(table_.Covers(two_));
+  EXPECT_FALSE(table_.CoversAll());
+}
+
+TEST_F(LoadedTableTest, AnObjectThatWasTakenOutMeanwhile) {
+  const CK_OBJECT_HANDLE handle = table_.Add(Stored(1, 9));
+  const auto since = table_.state();
+  table_.Remove(handle);
+  EXPECT_FALSE(Admit(since, 10, {Stored(1, 9)}, {one_}));
+  EXPECT_FALSE(Apply(since, 11, {{1, 9, Stored(1, 9)}}));
+  EXPECT_THAT(Rows(), IsEmpty());
+}
+
+TEST_F(LoadedTableTest, ALogoutMeanwhile) {
+  const auto since = table_.state();
+  ASSERT_TRUE(Admit(since, 10, {}, {}));
+  EXPECT_TRUE(table_.CoversAll());
+  EXPECT_TRUE(table_.Covers(two_));
+  table_.Restart();
+  EXPECT_FALSE(table_.CoversAll());
+  EXPECT_FALSE(table_.Covers(two_));
+  EXPECT_FALSE(Admit(since, 10, {Stored(1, 9)}, {one_}));
+  EXPECT_THAT(Rows(), IsEmpty());
+}
+
+TEST_F(LoadedTableTest, AnObjectOfOnesOwnThatAnotherChanged) {
+  // Made in 11, changed by another process in 12, which this one passed over, as row 1 was not here
+  // yet.
+  const auto since = table_.state();
+  table_.Add(Stored(1, 11));
+  EXPECT_FALSE(Apply(since, 12, {{1, 12, nullptr}}));
+  EXPECT_TRUE(Apply(since, 12, {{1, 12, Stored(1, 12)}}));
+  EXPECT_TRUE(table_.IsCurrent(Row(1, 12)));
+  EXPECT_FALSE(table_.IsCurrent(Row(1, 13)));
+  EXPECT_FALSE(table_.IsCurrent(Row(2, 1)));
+  // The same where it comes later still: the next look goes back as far.
+  ASSERT_TRUE(Apply(table_.state(), 14, {{2, 14, nullptr}}));
+  table_.Add(Stored(2, 13));
+  EXPECT_EQ(table_.state().sequence, 13U);
+  // One that was seen before it came here needs none.
+  ASSERT_TRUE(Apply(table_.state(), 16, {{2, 14, Stored(2, 14)}, {3, 15, Stored(3, 15)}}));
+  table_.Add(Stored(3, 15));
+  EXPECT_EQ(table_.state().sequence, 16U);
+  EXPECT_THAT(Rows(), ElementsAre(1, 2, 3));
+}
+
+TEST_F(LoadedTableTest, AnObjectOfOnesOwnThatCameAfterEverythingWasRead) {
+  table_.Add(Stored(1, 9));
+  table_.Add(Stored(2, 10));
+  table_.Add(Stored(4, 12));
+  const std::vector<ObjectTable::Change> all = {{2, 10, nullptr}, {3, 11, Stored(3, 11)}};
+  ASSERT_TRUE(table_.Apply(table_.state(), 11, true, all, {}));
+  EXPECT_THAT(Rows(), ElementsAre(2, 4, 3)) << "by handle; row 1 is gone from the file";
+  EXPECT_TRUE(table_.CoversAll());
+}
+
+TEST_F(LoadedTableTest, ALogoutThatLeavesNothingBeginsAnew) {
+  table_.Restart();
+  EXPECT_EQ(table_.state().sequence, 0U);
+  table_.Add(Stored(1, 9));
+  EXPECT_EQ(table_.state().sequence, 9U);
+  table_.Restart();
+  EXPECT_EQ(table_.state().sequence, 9U);
+}
+
 }  // namespace
 }  // namespace secretmem
