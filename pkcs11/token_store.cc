@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <functional>
 #include <limits>
+#include <list>
 #include <mutex>
 #include <optional>
 
@@ -95,7 +98,7 @@ class TokenStore::Impl {
     return Run([&](Connection& connection) {
       Transaction transaction(connection, Transaction::Kind::kWrite);
       StateRow state = store::ReadState(connection);
-      if (state.incarnation != incarnation) Throw(Kind::kStale, path_ + ": initialised again");
+      if (state.incarnation != incarnation) Stale();
       auto result = f(connection, state);
       transaction.Commit();
       cached_state_ = state.state();
@@ -105,17 +108,85 @@ class TokenStore::Impl {
     });
   }
 
-  // ChangeObjects is Change for the objects: gives the change its sequence number.
-  template <typename F>
-  StoreResult<Committed> ChangeObjects(uint64_t incarnation, bool destroys, F&& f) {
-    return Change(incarnation, destroys, [&](Connection& connection, StateRow& state) {
-      ++state.sequence;
-      Committed committed;
-      f(connection, state, committed);
-      store::WriteState(connection, state);
-      committed.state = state.state();
-      return committed;
+  // ObjectChange is what one thread wants done, and what became of it.
+  struct ObjectChange {
+    using Make = std::function<void(Connection&, StateRow&, Committed&)>;
+    uint64_t incarnation;
+    bool destroys;
+    Make make;
+    bool done = false;
+    Committed committed{};
+    std::exception_ptr error{};
+  };
+
+  // ChangeObjects is Change for the objects: gives the change its sequence number. While a thread
+  // waits for the disk those behind it gather; the next of them takes the changes of all along, in
+  // one transaction.
+  StoreResult<Committed> ChangeObjects(uint64_t incarnation, bool destroys,
+                                       ObjectChange::Make make) {
+    ObjectChange mine{incarnation, destroys, std::move(make)};
+    {
+      const std::lock_guard lock(waiting_mutex_);
+      waiting_.push_back(&mine);
+    }
+    const std::lock_guard lock(mutex_);
+    if (!mine.done) {
+      // Nobody else takes it, or any other: that is for who has |mutex_|.
+      if (store::IsPatienceOver() && ForkIsWaiting()) {
+        const std::lock_guard waiting_lock(waiting_mutex_);
+        waiting_.remove(&mine);
+        return std::unexpected(StoreError{Kind::kBusy, path_ + ": a fork goes first"});
+      }
+      std::list<ObjectChange*> all;
+      {
+        const std::lock_guard waiting_lock(waiting_mutex_);
+        all.swap(waiting_);
+      }
+      const SignalShield shield;
+      Commit(all);
+    }
+    store::NoteLog(destroys && truncate_due_);
+    return Catch([&] {
+      if (mine.error) std::rethrow_exception(mine.error);
+      return std::move(mine.committed);
     });
+  }
+
+  // Commit makes the changes durable together. Where that fails it tries one after the other, so
+  // that each has its own answer.
+  void Commit(std::list<ObjectChange*>& changes) noexcept {
+    bool destroys = false;
+    try {
+      Connection& connection = Ready();
+      Transaction transaction(connection, Transaction::Kind::kWrite);
+      StateRow state = store::ReadState(connection);
+      for (ObjectChange* change : changes) {
+        if (state.incarnation != change->incarnation) Stale();
+        ++state.sequence;
+        change->committed = {};
+        change->make(connection, state, change->committed);
+        change->committed.state = state.state();
+        destroys |= change->destroys;
+      }
+      store::WriteState(connection, state);
+      transaction.Commit();
+      cached_state_ = state.state();
+    } catch (...) {
+      if (changes.size() == 1) {
+        changes.front()->error = std::current_exception();
+        changes.front()->done = true;
+      } else {
+        while (!changes.empty()) {
+          std::list<ObjectChange*> one;
+          one.splice(one.begin(), changes, changes.begin());
+          Commit(one);
+        }
+      }
+      return;
+    }
+    for (ObjectChange* change : changes) change->done = true;
+    if (destroys) truncate_due_ = true;
+    TruncateIfDue(destroys);
   }
 
   // Load calls f(connection, state, snapshot) in a read transaction.
@@ -219,6 +290,8 @@ class TokenStore::Impl {
   }
 
  private:
+  [[noreturn]] void Stale() { Throw(Kind::kStale, path_ + ": initialised again"); }
+
   [[noreturn]] void Gone() {
     lost_ = true;
     Throw(Kind::kNotFound, path_ + ": removed or replaced");
@@ -263,6 +336,8 @@ class TokenStore::Impl {
   const std::string path_;
   std::string serial_;
   std::mutex mutex_;
+  std::mutex waiting_mutex_;  // taken after |mutex_|
+  std::list<ObjectChange*> waiting_;
   std::unique_ptr<Connection> connection_;
   pid_t owner_ = 0;
   std::optional<store::FileIdentity> identity_;
