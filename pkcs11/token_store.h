@@ -155,8 +155,9 @@ struct PinFailures {
 // TokenStore is one open token file. Movable; a moved-from store may only be destroyed or assigned.
 // All members may be called from any thread: one mutex serialises them, and several processes may
 // use the same file. Changes of objects that wait for it together become durable together, by one
-// flush of the disk; each has an answer and a sequence number of its own. Every call can fail with kNotFound, kBusy, kPermission, kCorrupt and kIo;
-// every change with kStale, kFull and kReadOnly too. A change that fails has changed nothing.
+// flush of the disk; each has an answer and a sequence number of its own. Every call can fail with
+// kNotFound, kBusy, kPermission, kCorrupt and kIo; every change with kStale, kFull and kReadOnly
+// too. A change that fails has changed nothing.
 class TokenStore {
  public:
   // Create makes the file at `path` (mode 0600, whatever the umask) from `record` and opens it. The
