@@ -88,21 +88,36 @@ CkResult<AeadParameter> ReadChaCha(Parameter parameter) {
   return AeadParameter{*nonce, *aad, 16, std::nullopt};
 }
 
-// Message is a message under way and what is needed to begin it again.
+// Message is what a message is to begin with. The key schedule is made when data comes, so that a
+// message in one part is one borrow.
 struct Message {
-  Aead aead;
+  CK_MECHANISM_TYPE type;
+  Key key;
   std::vector<uint8_t> nonce;
   std::vector<uint8_t> aad;
   size_t tag_size;
   std::optional<uint64_t> data_size;
+
+  uint64_t max_data() const { return data_size.value_or(Aead::MaxData(type)); }
+
+  // Encrypt makes an Aead that is ready for the plaintext.
+  CkResult<Aead> Encrypt() const {
+    auto made = Aead::Make(type, key);
+    if (!made) return made;
+    const AeadShape shape{data_size.value_or(0), tag_size};
+    if (auto begun = made->Start(nonce, aad, shape, Direction::kEncrypt); !begun) {
+      return Refuse(begun.error());
+    }
+    return made;
+  }
 };
 
 CkResult<Message> ReadMessage(CK_MECHANISM_TYPE type, Parameter parameter, const Key& key) {
   const auto read = ReadAeadParameter(type, parameter);
   if (!read) return Refuse(read.error());
-  auto aead = Aead::Make(type, key);
-  if (!aead) return Refuse(aead.error());
-  return Message{std::move(*aead),
+  if (auto right = Aead::CheckKey(type, key); !right) return Refuse(right.error());
+  return Message{type,
+                 key,
                  {read->nonce.begin(), read->nonce.end()},
                  {read->aad.begin(), read->aad.end()},
                  read->tag_size,
@@ -113,15 +128,8 @@ class AeadEncryption : public CipherOperation {
  public:
   explicit AeadEncryption(Message message) : message_(std::move(message)) {}
 
-  CkStatus Start() {
-    return message_.aead.Start(message_.nonce, message_.aad,
-                               {message_.data_size.value_or(0), message_.tag_size},
-                               Direction::kEncrypt);
-  }
-
   CkStatus Check(Part part, size_t input) const override {
-    const uint64_t most = message_.data_size.value_or(message_.aead.max_data());
-    if (input > most - done_) return Refuse(CKR_DATA_LEN_RANGE);
+    if (input > message_.max_data() - done_) return Refuse(CKR_DATA_LEN_RANGE);
     // CCM: the length was promised.
     if (part != Part::kUpdate && message_.data_size && done_ + input != *message_.data_size) {
       return Refuse(CKR_DATA_LEN_RANGE);
@@ -133,24 +141,39 @@ class AeadEncryption : public CipherOperation {
 
   CkResult<size_t> Update(std::span<const uint8_t> in, std::span<uint8_t> out) override {
     if (auto right = Check(Part::kUpdate, in.size()); !right) return Refuse(right.error());
-    if (auto made = message_.aead.Crypt(in, out); !made) return Refuse(made.error());
+    if (auto begun = Begin(); !begun) return Refuse(begun.error());
+    if (auto made = aead_->Crypt(in, out); !made) return Refuse(made.error());
     done_ += in.size();
     return in.size();
   }
   CkResult<size_t> Final(std::span<uint8_t> out) override {
     if (auto right = Check(Part::kFinal, 0); !right) return Refuse(right.error());
-    const auto made = message_.aead.MakeTag(out.first(message_.tag_size));
+    if (auto begun = Begin(); !begun) return Refuse(begun.error());
+    const auto made = aead_->MakeTag(out.first(message_.tag_size));
     if (!made) return Refuse(made.error());
     return message_.tag_size;
   }
   CkResult<size_t> Whole(std::span<const uint8_t> in, std::span<uint8_t> out) override {
     // Longer ones let signals and forks through in between.
     if (in.size() > kInOneBorrow) return CipherOperation::Whole(in, out);
-    return InOneBorrow([&] { return CipherOperation::Whole(in, out); });
+    return InOneBorrow([&] {
+      auto written = CipherOperation::Whole(in, out);
+      aead_.reset();
+      return written;
+    });
   }
 
  private:
-  Message message_;
+  CkStatus Begin() {
+    if (aead_) return {};
+    auto begun = InOneBorrow([&] { return message_.Encrypt(); });
+    if (!begun) return Refuse(begun.error());
+    aead_.emplace(std::move(*begun));
+    return {};
+  }
+
+  const Message message_;
+  std::optional<Aead> aead_;
   uint64_t done_ = 0;
 };
 
@@ -159,7 +182,7 @@ class AeadDecryption : public CipherOperation {
   explicit AeadDecryption(Message message) : message_(std::move(message)) {}
 
   CkStatus Check(Part part, size_t input) const override {
-    const uint64_t most = message_.data_size.value_or(message_.aead.max_data()) + message_.tag_size;
+    const uint64_t most = message_.max_data() + message_.tag_size;
     const uint64_t total = kept_.size() + uint64_t{input};
     if (total > most) return Refuse(CKR_ENCRYPTED_DATA_LEN_RANGE);
     if (part == Part::kUpdate) return {};
@@ -191,28 +214,46 @@ class AeadDecryption : public CipherOperation {
 
   CkResult<size_t> Open(std::span<const uint8_t> in, std::span<uint8_t> out) {
     const size_t size = Plain(in.size());
-    const auto opened = message_.aead.Open(message_.nonce, message_.aad, in.first(size),
-                                           in.subspan(size), out.first(size));
+    const auto open = [&]() -> CkStatus {
+      auto aead = Aead::Make(message_.type, message_.key);
+      if (!aead) return Refuse(aead.error());
+      return aead->Open(message_.nonce, message_.aad, in.first(size), in.subspan(size),
+                        out.first(size));
+    };
+    const CkStatus opened = size > kOnce ? open() : InOneBorrow(open);
     if (!opened) return Refuse(opened.error());
     return size;
   }
 
-  Message message_;
+  const Message message_;
   std::vector<uint8_t> kept_;
 };
 
 }  // namespace
 
-CkResult<Aead> Aead::Make(CK_MECHANISM_TYPE type, const Key& key) {
-  const bool chacha = type == CKM_CHACHA20_POLY1305;
-  if (auto right = CheckSecretKey(key, chacha ? CKK_CHACHA20 : CKK_AES); !right) {
-    return Refuse(right.error());
+CkStatus Aead::CheckKey(CK_MECHANISM_TYPE type, const Key& key) {
+  return CheckSecretKey(key, type == CKM_CHACHA20_POLY1305 ? CKK_CHACHA20 : CKK_AES);
+}
+
+uint64_t Aead::MaxData(CK_MECHANISM_TYPE type) {
+  // RFC 8439, 2.8; NIST SP 800-38D, 5.2.1.1. CCM's limit comes with its parameters.
+  switch (type) {
+    case CKM_CHACHA20_POLY1305:
+      return (uint64_t{1} << 38) - 64;
+    case CKM_AES_GCM:
+      return (uint64_t{1} << 36) - 32;
+    default:
+      return uint64_t{1} << 62;
   }
+}
+
+CkResult<Aead> Aead::Make(CK_MECHANISM_TYPE type, const Key& key) {
+  if (auto right = CheckKey(type, key); !right) return Refuse(right.error());
   auto box = ToCk(Box::Make());
   if (!box) return Refuse(box.error());
   const auto keyed = Succeeded(key.secret->WithSecret([&](std::span<const uint8_t> bytes) {
     return box->With([&](AeadState& state) {
-      if (chacha) {
+      if (type == CKM_CHACHA20_POLY1305) {
         state.emplace<ChaChaState>();
       } else if (type == CKM_AES_CCM) {
         state.emplace<CcmState>();
@@ -221,11 +262,7 @@ CkResult<Aead> Aead::Make(CK_MECHANISM_TYPE type, const Key& key) {
     });
   }));
   if (!keyed) return Refuse(keyed.error());
-  // RFC 8439, 2.8; NIST SP 800-38D, 5.2.1.1. CCM's limit comes with its parameters.
-  const uint64_t max_data = chacha                ? (uint64_t{1} << 38) - 64
-                            : type == CKM_AES_GCM ? (uint64_t{1} << 36) - 32
-                                                  : uint64_t{1} << 62;
-  return Aead(std::move(*box), max_data);
+  return Aead(std::move(*box), MaxData(type));
 }
 
 CkStatus Aead::Start(std::span<const uint8_t> nonce, std::span<const uint8_t> aad, AeadShape shape,
@@ -352,13 +389,9 @@ CkResult<AeadParameter> ReadGcmWrap(Parameter parameter, bool make_nonce) {
 
 CkResult<std::unique_ptr<CipherOperation>> EncryptAead(CK_MECHANISM_TYPE type, Parameter parameter,
                                                        const Key& key) {
-  return InOneBorrow([&]() -> CkResult<std::unique_ptr<CipherOperation>> {
-    auto message = ReadMessage(type, parameter, key);
-    if (!message) return Refuse(message.error());
-    auto operation = std::make_unique<AeadEncryption>(std::move(*message));
-    if (auto begun = operation->Start(); !begun) return Refuse(begun.error());
-    return operation;
-  });
+  auto message = ReadMessage(type, parameter, key);
+  if (!message) return Refuse(message.error());
+  return std::make_unique<AeadEncryption>(std::move(*message));
 }
 
 CkResult<std::unique_ptr<CipherOperation>> DecryptAead(CK_MECHANISM_TYPE type, Parameter parameter,

@@ -9,11 +9,16 @@ namespace secretmem {
 // its algorithm; nonces are the caller's business.
 class Aead {
  public:
-  // Make takes the key for CKM_AES_GCM, CKM_AES_CCM or CKM_CHACHA20_POLY1305.
-  // CKR_KEY_TYPE_INCONSISTENT, or a vault's failure.
+  // CheckKey says whether |key| is one for CKM_AES_GCM, CKM_AES_CCM or CKM_CHACHA20_POLY1305:
+  // CKR_KEY_TYPE_INCONSISTENT.
+  static CkStatus CheckKey(CK_MECHANISM_TYPE type, const Key& key);
+
+  // MaxData returns how many bytes one message can have.
+  static uint64_t MaxData(CK_MECHANISM_TYPE type);
+
+  // Make takes the key. CheckKey's errors, or a vault's failure.
   static CkResult<Aead> Make(CK_MECHANISM_TYPE type, const Key& key);
 
-  // max_data returns how many bytes one message can have.
   uint64_t max_data() const { return max_data_; }
 
   CkStatus Start(std::span<const uint8_t> nonce, std::span<const uint8_t> aad, AeadShape shape,

@@ -2,6 +2,7 @@
 
 #include <openssl/hmac.h>
 #include <openssl/mem.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
 
@@ -11,17 +12,17 @@ namespace secretmem {
 namespace {
 
 constexpr Hash kHashes[] = {
-    {EVP_sha1, CKM_SHA_1, CKM_SHA_1_HMAC, CKM_SHA_1_HMAC_GENERAL, CKK_SHA_1_HMAC,
+    {EVP_sha1, SHA1, CKM_SHA_1, CKM_SHA_1_HMAC, CKM_SHA_1_HMAC_GENERAL, CKK_SHA_1_HMAC,
      CKM_SHA1_KEY_DERIVATION},
-    {EVP_sha224, CKM_SHA224, CKM_SHA224_HMAC, CKM_SHA224_HMAC_GENERAL, CKK_SHA224_HMAC,
+    {EVP_sha224, SHA224, CKM_SHA224, CKM_SHA224_HMAC, CKM_SHA224_HMAC_GENERAL, CKK_SHA224_HMAC,
      CKM_SHA224_KEY_DERIVATION},
-    {EVP_sha256, CKM_SHA256, CKM_SHA256_HMAC, CKM_SHA256_HMAC_GENERAL, CKK_SHA256_HMAC,
+    {EVP_sha256, SHA256, CKM_SHA256, CKM_SHA256_HMAC, CKM_SHA256_HMAC_GENERAL, CKK_SHA256_HMAC,
      CKM_SHA256_KEY_DERIVATION},
-    {EVP_sha384, CKM_SHA384, CKM_SHA384_HMAC, CKM_SHA384_HMAC_GENERAL, CKK_SHA384_HMAC,
+    {EVP_sha384, SHA384, CKM_SHA384, CKM_SHA384_HMAC, CKM_SHA384_HMAC_GENERAL, CKK_SHA384_HMAC,
      CKM_SHA384_KEY_DERIVATION},
-    {EVP_sha512, CKM_SHA512, CKM_SHA512_HMAC, CKM_SHA512_HMAC_GENERAL, CKK_SHA512_HMAC,
+    {EVP_sha512, SHA512, CKM_SHA512, CKM_SHA512_HMAC, CKM_SHA512_HMAC_GENERAL, CKK_SHA512_HMAC,
      CKM_SHA512_KEY_DERIVATION},
-    {EVP_sha512_256, CKM_SHA512_256, CKM_SHA512_256_HMAC, CKM_SHA512_256_HMAC_GENERAL,
+    {EVP_sha512_256, SHA512_256, CKM_SHA512_256, CKM_SHA512_256_HMAC, CKM_SHA512_256_HMAC_GENERAL,
      CKK_SHA512_256_HMAC, CKM_SHA512_256_KEY_DERIVATION},
 };
 
@@ -31,38 +32,59 @@ CkStatus Done(const VaultResult<bool>& result) {
   return {};
 }
 
+// Digest makes its context when the first part comes, so that data in one part are one borrow.
 class Digest : public DigestOperation {
  public:
-  Digest(SecretBox<bssl::ScopedEVP_MD_CTX> context, size_t size)
-      : context_(std::move(context)), size_(size) {}
+  explicit Digest(const Hash& hash) : hash_(hash) {}
 
-  size_t size() const override { return size_; }
+  size_t size() const override { return EVP_MD_size(hash_.md()); }
 
   CkStatus Update(std::span<const uint8_t> data) override {
     return InSlices(data, [&](std::span<const uint8_t> slice) {
-      return Done(context_.With([&](bssl::ScopedEVP_MD_CTX& context) {
-        return EVP_DigestUpdate(context.get(), slice.data(), slice.size()) == 1;
-      }));
+      return With([&](EVP_MD_CTX* context) {
+        return EVP_DigestUpdate(context, slice.data(), slice.size()) == 1;
+      });
     });
   }
 
   CkStatus UpdateSecret(const Vault& secret) override {
-    return Done(secret.WithSecret([&](std::span<const uint8_t> bytes) {
-      return context_.With([&](bssl::ScopedEVP_MD_CTX& context) {
-        return EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) == 1;
-      });
+    return Flatten(secret.WithSecret([&](std::span<const uint8_t> bytes) {
+      const CkStatus done = Update(bytes);
+      return done ? CKR_OK : done.error();
     }));
   }
 
   CkStatus Final(std::span<uint8_t> out) override {
-    return Done(context_.With([&](bssl::ScopedEVP_MD_CTX& context) {
-      return EVP_DigestFinal_ex(context.get(), out.data(), nullptr) == 1;
-    }));
+    return With(
+        [&](EVP_MD_CTX* context) { return EVP_DigestFinal_ex(context, out.data(), nullptr) == 1; });
+  }
+
+  CkStatus Whole(std::span<const uint8_t> data, std::span<uint8_t> out) override {
+    if (data.size() > kSliceBytes) {
+      const CkStatus done = Update(data);
+      return done ? Final(out) : done;
+    }
+    return ToCk(OnShallowStack([&] { hash_.whole(data.data(), data.size(), out.data()); }));
   }
 
  private:
-  SecretBox<bssl::ScopedEVP_MD_CTX> context_;
-  size_t size_;
+  // With calls |f(context)|, which returns whether that went well, in a borrow.
+  template <class F>
+  CkStatus With(F&& f) {
+    if (!context_) {
+      auto made = ToCk(SecretBox<bssl::ScopedEVP_MD_CTX>::Make());
+      if (!made) return Refuse(made.error());
+      context_.emplace(std::move(*made));
+    }
+    return Done(context_->With([&](bssl::ScopedEVP_MD_CTX& context) {
+      const bool begun = EVP_MD_CTX_md(context.get()) != nullptr ||
+                         EVP_DigestInit_ex(context.get(), hash_.md(), nullptr) == 1;
+      return begun && f(context.get());
+    }));
+  }
+
+  const Hash& hash_;
+  std::optional<SecretBox<bssl::ScopedEVP_MD_CTX>> context_;
 };
 
 // Hmac is an HMAC under way, cut to |size| bytes at the end.
@@ -176,13 +198,7 @@ CkResult<std::unique_ptr<DigestOperation>> BeginDigest(CK_MECHANISM_TYPE type,
   const Hash* hash = FindHash(type);
   if (hash == nullptr) return Refuse(CKR_MECHANISM_INVALID);
   if (!parameter.empty()) return Refuse(CKR_MECHANISM_PARAM_INVALID);
-  auto context = ToCk(SecretBox<bssl::ScopedEVP_MD_CTX>::Make());
-  if (!context) return Refuse(context.error());
-  const auto begun = Done(context->With([&](bssl::ScopedEVP_MD_CTX& its) {
-    return EVP_DigestInit_ex(its.get(), hash->md(), nullptr) == 1;
-  }));
-  if (!begun) return Refuse(begun.error());
-  return std::make_unique<Digest>(std::move(*context), EVP_MD_size(hash->md()));
+  return std::make_unique<Digest>(*hash);
 }
 
 CkResult<std::unique_ptr<SignOperation>> SignHmac(CK_MECHANISM_TYPE type, Parameter parameter,

@@ -10,6 +10,7 @@ namespace secretmem {
 // Hash is one hash function and the mechanisms that are built on it alone.
 struct Hash {
   const EVP_MD* (*md)();
+  uint8_t* (*whole)(const uint8_t* data, size_t length, uint8_t* out);
   CK_MECHANISM_TYPE digest;
   CK_MECHANISM_TYPE hmac;
   CK_MECHANISM_TYPE hmac_general;

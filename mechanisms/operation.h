@@ -56,6 +56,9 @@ class DigestOperation {
   virtual CkStatus UpdateSecret(const Vault& secret) = 0;
   // Final writes size() bytes.
   virtual CkStatus Final(std::span<uint8_t> out) = 0;
+
+  // Whole is the single-part form.
+  virtual CkStatus Whole(std::span<const uint8_t> data, std::span<uint8_t> out) = 0;
 };
 
 // SignOperation makes a signature or a MAC.

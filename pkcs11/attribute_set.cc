@@ -198,7 +198,13 @@ void AttributeSet::SetBytes(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> val
 }
 
 void AttributeSet::AppendEntry(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
-  Replace({size_, size_, false}, type, value);
+  const size_t new_size = size_ + kEntryHeaderSize + value.size();
+  if (new_size > capacity_) Reserve(new_size);
+  uint8_t* entry = entries_.get() + size_;
+  Store(entry, static_cast<uint32_t>(type));
+  Store(entry + 4, static_cast<uint32_t>(value.size()));
+  CopyBytes(entry + kEntryHeaderSize, value.data(), value.size());
+  size_ = static_cast<uint32_t>(new_size);
 }
 
 void AttributeSet::Appender::SetBytes(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
@@ -221,7 +227,7 @@ void AttributeSet::Appender::SetBytes(CK_ATTRIBUTE_TYPE type, std::span<const ui
 }
 
 void AttributeSet::SetTemplate(CK_ATTRIBUTE_TYPE type, const AttributeSet& value) {
-  if (value.size() == 0) {
+  if (value.empty()) {
     SetBytes(type, {});
   } else {
     SetBytes(type, value.Serialize());

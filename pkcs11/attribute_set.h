@@ -98,6 +98,7 @@ class AttributeSet {
 
   // size returns the number of attributes.
   size_t size() const;
+  bool empty() const { return boolean_present_ == 0 && size_ == 0; }
 
   // MemoryUse returns the bytes taken: this object and its buffer.
   size_t MemoryUse() const { return sizeof(*this) + capacity_; }

@@ -30,8 +30,7 @@ CK_RV C_Digest(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData, CK_ULONG ulDataLen
       DigestOperation& operation = *active.operation;
       return Deliver(pDigest, pulDigestLen, operation.size(), After::kEnd,
                      [&](std::span<uint8_t> out) -> CkResult<size_t> {
-                       auto done = operation.Update({pData, ulDataLen});
-                       if (done) done = operation.Final(out);
+                       const auto done = operation.Whole({pData, ulDataLen}, out);
                        if (!done) return Refuse(done.error());
                        return out.size();
                      });

@@ -1,16 +1,17 @@
 // General-purpose functions, PKCS#11 3.2, 5.4.
 
 #include <pthread.h>
-#include <sys/prctl.h>
 
+#include <array>
 #include <cstring>
+#include <mutex>
 
 #include "pkcs11/entry.h"
 #include "pkcs11/function_lists.h"
 #include "pkcs11/key_dates.h"
 #include "pkcs11/log.h"
+#include "pkcs11/prepare_vault.h"
 #include "pkcs11/store_gate.h"
-#include "vault/secret_memory.h"
 #include "vault/secret_stack.h"
 
 namespace secretmem {
@@ -18,8 +19,15 @@ namespace {
 
 // What outlives C_Finalize, and is left as it is at exit: clients call in from destructors.
 struct Process {
+  // Of those who initialise and finalise.
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   std::shared_ptr<Module> module;
+  // What calls take: pointers to the same module, each with a count of its own.
+  struct alignas(64) Stripe {
+    ShortMutex mutex;
+    std::shared_ptr<Module> module;
+  };
+  std::array<Stripe, kStripes> stripes;
 };
 alignas(Process) std::byte g_process[sizeof(Process)];
 
@@ -41,6 +49,20 @@ class Lock {
   Lock(const Lock&) = delete;
   Lock& operator=(const Lock&) = delete;
 };
+
+// Publish gives |module|, which may be null, to the calls that begin from now on. Under the lock.
+void Publish(const std::shared_ptr<Module>& module) {
+  // Memory may run out here, and then nobody has it.
+  std::array<std::shared_ptr<Module>, kStripes> its;
+  for (auto& pointer : its) {
+    if (module != nullptr) pointer.reset(module.get(), [module](Module*) {});
+  }
+  for (size_t i = 0; i < kStripes; ++i) {
+    Process::Stripe& stripe = ThisProcess().stripes[i];
+    const std::lock_guard lock(stripe.mutex);
+    stripe.module.swap(its[i]);
+  }
+}
 
 // In a child: the parent's module, whose threads are gone and whose vaults never came along, is
 // left behind without a destructor.
@@ -79,72 +101,13 @@ CkResult<const Config*> TheConfig() {
   return g_config;
 }
 
-MemoryOptions OptionsOf(const MemoryConfig& memory) {
-  MemoryOptions options;
-  switch (memory.at_rest) {
-    case MemoryAtRest::kNone:
-      break;
-    case MemoryAtRest::kAuto:
-    case MemoryAtRest::kPkey:
-      options.at_rest = AtRest::kPkey;
-      break;
-    case MemoryAtRest::kMprotect:
-      options.at_rest = AtRest::kMprotect;
-      break;
-  }
-  options.page_per_vault = memory.isolation == MemoryIsolation::kPage;
-  options.seal = memory.mseal;
-  return options;
-}
-
-// ConfigureOnce puts the configuration's memory options into force, before there are any vaults.
-void ConfigureOnce(const MemoryConfig& memory) {
-  static bool done = false;  // under the process's lock
-  if (done) return;
-  done = true;
-  const MemoryOptions wanted = OptionsOf(memory);
-  const MemoryOptions got = ConfigureVault(wanted);
-  if (got.at_rest != wanted.at_rest && memory.at_rest != MemoryAtRest::kAuto) {
-    LogWarn("memory.at_rest: this processor has no protection keys; keys at rest stay accessible");
-  }
-  if (got.seal != wanted.seal) LogWarn("memory.mseal: not with this kernel and memory.at_rest");
-  if (!memory.dumpable && prctl(PR_SET_DUMPABLE, 0) != 0) {
-    LogWarn("memory.dumpable: this process stays dumpable");
-  }
-  constexpr const char* kAtRest[] = {"nothing more", "a protection key", "mprotect"};
-  LogInfo("keys: %s, at rest behind %s%s%s", got.page_per_vault ? "a page each" : "side by side",
-          kAtRest[static_cast<size_t>(got.at_rest)], got.seal ? ", sealed" : "",
-          memory.dumpable ? "" : ", process undumpable");
-}
-
-CkStatus PrepareVault(const Config& config) {
-  ConfigureOnce(config.memory);
-  auto ready = InitialiseVault();
-  if (!ready && config.memory.protection == MemoryProtection::kAllowMlock &&
-      (ready.error().code == VaultErrc::kUnsupported ||
-       ready.error().code == VaultErrc::kForbidden)) {
-    MemoryOptions locked = CurrentMemoryOptions();
-    locked.protection = Protection::kLocked;
-    ConfigureMemory(locked);
-    ready = InitialiseVault();
-    if (ready) {
-      LogWarn(
-          "keys are in locked memory, which root and debuggers can read: "
-          "memfd_secret is not to be had, and memory.protection is \"allow-mlock\"");
-    }
-  }
-  if (ready) return {};
-  LogError("secret memory: %s", Describe(ready.error().code));
-  const CK_RV code = RvOf(ready.error());
-  return Refuse(code == CKR_DEVICE_MEMORY ? code : CKR_FUNCTION_FAILED);
-}
-
 }  // namespace
 
 std::shared_ptr<Module> CurrentModule() {
   if (IsForkedWithoutHandlers()) return nullptr;
-  const Lock lock;
-  return ThisProcess().module;
+  Process::Stripe& stripe = ThisProcess().stripes[ThreadStripe()];
+  const std::lock_guard lock(stripe.mutex);
+  return stripe.module;
 }
 
 }  // namespace secretmem
@@ -164,8 +127,10 @@ CK_RV C_Initialize(CK_VOID_PTR pInitArgs) {
     if (!config) return Refuse(config.error());
     if (auto ready = PrepareVault(**config); !ready) return ready;
     EnforceKeyDates((*config)->keys.enforce_dates);
-    ThisProcess().module =
+    const auto module =
         std::make_shared<Module>(**config, (*flags & CKF_LIBRARY_CANT_CREATE_OS_THREADS) == 0);
+    Publish(module);
+    ThisProcess().module = module;
     LogInfo("initialised; BoringSSL %s", SECRETMEM_BORINGSSL_VERSION);
     return {};
   });
@@ -178,6 +143,7 @@ CK_RV C_Finalize(CK_VOID_PTR pReserved) {
     if (!IsForkedWithoutHandlers()) {
       const Lock lock;
       module.swap(ThisProcess().module);
+      Publish(nullptr);
     }
     if (module == nullptr) return Refuse(CKR_CRYPTOKI_NOT_INITIALIZED);
     // Sessions end now even if another thread is inside a call and holds the module.

@@ -72,11 +72,7 @@ Module::~Module() { CloseEverything(); }
 
 void Module::CloseEverything() {
   reaper_.Stop();
-  std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> closing;
-  {
-    const std::unique_lock lock(sessions_mutex_);
-    closing.swap(sessions_);
-  }
+  const auto closing = sessions_.TakeAll([](const Session&) { return true; });
   // While the user is still logged in. Without memory it is done after a later login.
   try {
     for (const auto& token : Tokens()) token->Tidy();
@@ -191,14 +187,14 @@ void Module::Drop(CK_SLOT_ID id, const std::shared_ptr<Token>& token) {
 CkResult<CK_SESSION_HANDLE> Module::OpenSession(CK_SLOT_ID slot, CK_FLAGS flags) {
   auto token = TokenAt(slot);
   if (!token) return Refuse(token.error());
-  if (auto there = (*token)->Check(); !there) {
+  if (auto there = (*token)->CheckForSession(); !there) {
     // Another process has put a new token here. Sessions of the old one keep that; this one gets
     // the new.
     if (there.error() != CKR_DEVICE_REMOVED) return Refuse(there.error());
     Drop(slot, *token);
     token = TokenAt(slot);
     if (!token) return Refuse(token.error());
-    if (there = (*token)->Check(); !there) return Refuse(there.error());
+    if (there = (*token)->CheckForSession(); !there) return Refuse(there.error());
   }
   const CK_SESSION_HANDLE handle = g_next_session++;
   auto session = std::make_shared<Session>(handle, slot, *token, flags, mechanisms_);
@@ -206,8 +202,7 @@ CkResult<CK_SESSION_HANDLE> Module::OpenSession(CK_SLOT_ID slot, CK_FLAGS flags)
     return Refuse(opened.error());
   }
   try {
-    const std::unique_lock lock(sessions_mutex_);
-    sessions_.emplace_hint(sessions_.end(), handle, session);
+    sessions_.Add(handle, session);
   } catch (...) {
     session->Close();
     throw;
@@ -216,49 +211,30 @@ CkResult<CK_SESSION_HANDLE> Module::OpenSession(CK_SLOT_ID slot, CK_FLAGS flags)
 }
 
 CkStatus Module::CloseSession(CK_SESSION_HANDLE handle) {
-  std::shared_ptr<Session> session;
-  {
-    const std::unique_lock lock(sessions_mutex_);
-    const auto found = sessions_.find(handle);
-    if (found == sessions_.end()) return Refuse(CKR_SESSION_HANDLE_INVALID);
-    session = std::move(found->second);
-    sessions_.erase(found);
-  }
+  const std::shared_ptr<Session> session = sessions_.Take(handle);
+  if (session == nullptr) return Refuse(CKR_SESSION_HANDLE_INVALID);
   session->Close();
   return {};
 }
 
 CkStatus Module::CloseAllSessions(CK_SLOT_ID slot) {
   if (auto known = HasToken(slot); !known) return Refuse(known.error());
-  // Moved over without allocating: none may be left behind.
-  std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> closing;
-  {
-    const std::unique_lock lock(sessions_mutex_);
-    for (auto it = sessions_.begin(); it != sessions_.end();) {
-      const auto at = it++;
-      if (at->second->slot == slot) closing.insert(sessions_.extract(at));
-    }
-  }
+  const auto closing =
+      sessions_.TakeAll([&](const Session& session) { return session.slot == slot; });
   for (const auto& [handle, session] : closing) session->Close();
   return {};
 }
 
 CkResult<std::shared_ptr<Session>> Module::FindSession(CK_SESSION_HANDLE handle) {
-  const std::shared_lock lock(sessions_mutex_);
-  const auto found = sessions_.find(handle);
-  if (found == sessions_.end()) return Refuse(CKR_SESSION_HANDLE_INVALID);
-  return found->second;
+  std::shared_ptr<Session> session = sessions_.Find(handle);
+  if (session == nullptr) return Refuse(CKR_SESSION_HANDLE_INVALID);
+  return session;
 }
 
 CkStatus Module::LogOut(const std::shared_ptr<Token>& token) {
   // First, because it may fail. What begins meanwhile is refused by the count of logouts.
-  std::vector<std::shared_ptr<Session>> sessions;
-  {
-    const std::shared_lock lock(sessions_mutex_);
-    for (const auto& [handle, session] : sessions_) {
-      if (session->token == token) sessions.push_back(session);
-    }
-  }
+  const auto sessions =
+      sessions_.Select([&](const Session& session) { return session.token == token; });
   if (auto done = token->LogOut(); !done) return done;
   for (const auto& session : sessions) session->EndPrivateOperations();
   return {};

@@ -1,26 +1,21 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
 #include "mechanisms/message.h"
 #include "pkcs11/active_operation.h"
 #include "pkcs11/config.h"
+#include "pkcs11/drafts.h"
 #include "pkcs11/offered_mechanisms.h"
 #include "pkcs11/reaper.h"
+#include "pkcs11/search.h"
+#include "pkcs11/session_table.h"
 #include "pkcs11/token.h"
 
 namespace secretmem {
-
-// Search is what C_FindObjectsInit found and C_FindObjects has not handed out yet.
-struct Search {
-  std::vector<CK_OBJECT_HANDLE> handles;
-  size_t next = 0;
-};
 
 // Session is one PKCS#11 session. Its members may be used from any thread.
 class Session {
@@ -42,9 +37,8 @@ class Session {
   // EndPrivateOperations ends what uses a private key: its user has logged out.
   void EndPrivateOperations();
 
-  // EndExpiredOperations ends what uses an expired key, and forgets the |expired| handles,
-  // ascending, that a search has found.
-  void EndExpiredOperations(std::span<const CK_OBJECT_HANDLE> expired);
+  // EndExpiredOperations ends what uses an expired key.
+  void EndExpiredOperations();
 
   // Close marks the session as closed, drops its objects and tells the token. Once only.
   void Close();
@@ -55,9 +49,11 @@ class Session {
   const CK_FLAGS flags;
   const OfferedMechanisms& mechanisms;
 
+  Drafts drafts;
+
   std::mutex mutex;
   // All under |mutex|.
-  std::optional<Search> search;
+  std::shared_ptr<Search> search;
   OperationSlot<DigestOperation> digest;
   OperationSlot<SignOperation> sign;
   OperationSlot<VerifyOperation> verify;
@@ -166,8 +162,7 @@ class Module {
   bool scanned_ = false;
   std::vector<Slot> slots_;
 
-  std::shared_mutex sessions_mutex_;
-  std::map<CK_SESSION_HANDLE, std::shared_ptr<Session>> sessions_;
+  SessionTable sessions_;
 
   const std::shared_ptr<Alarm> alarm_ = std::make_shared<Alarm>();
   std::mutex sweep_mutex_;

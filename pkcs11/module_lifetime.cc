@@ -1,7 +1,6 @@
 // What the module does about keys whose lifetime is over.
 
 #include <algorithm>
-#include <ranges>
 
 #include "pkcs11/module.h"
 
@@ -14,17 +13,9 @@ constexpr int64_t kSweepMs = 10'000;
 
 }  // namespace
 
-void Session::EndExpiredOperations(std::span<const CK_OBJECT_HANDLE> expired) {
+void Session::EndExpiredOperations() {
   const std::lock_guard lock(mutex);
   EndOperations([](const Object& object) { return object.IsExpired(); });
-  if (!search) return;
-  auto& handles = search->handles;
-  const auto rest = handles.begin() + static_cast<ptrdiff_t>(search->next);
-  handles.erase(std::remove_if(rest, handles.end(),
-                               [&](CK_OBJECT_HANDLE found) {
-                                 return std::ranges::binary_search(expired, found);
-                               }),
-                handles.end());
 }
 
 Module::Module(const Config& config, bool may_start_threads)
@@ -79,8 +70,7 @@ std::vector<std::shared_ptr<Token>> Module::Tokens() {
     }
   }
   // A token whose place another has taken lives on in its sessions.
-  const std::shared_lock lock(sessions_mutex_);
-  for (const auto& session : std::views::values(sessions_)) {
+  for (const auto& session : sessions_.Select([](const Session&) { return true; })) {
     if (std::ranges::find(tokens, session->token) == tokens.end()) tokens.push_back(session->token);
   }
   return tokens;
@@ -95,14 +85,9 @@ void Module::Sweep(int64_t now) {
     const auto expired = token->TakeExpired(now);
     next = std::min(next, token->EarliestDeadline());
     if (expired.empty()) continue;
-    std::vector<std::shared_ptr<Session>> sessions;
-    {
-      const std::shared_lock lock(sessions_mutex_);
-      for (const auto& session : std::views::values(sessions_)) {
-        if (session->token == token) sessions.push_back(session);
-      }
-    }
-    for (const auto& session : sessions) session->EndExpiredOperations(expired);
+    const auto sessions =
+        sessions_.Select([&](const Session& session) { return session.token == token; });
+    for (const auto& session : sessions) session->EndExpiredOperations();
   }
   files_due_ = true;
   alarm_->EndSweep(next);

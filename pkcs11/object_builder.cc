@@ -53,7 +53,11 @@ bool MakesTlsSecret(CK_MECHANISM_TYPE mechanism) {
 class Builder {
  public:
   Builder(const TemplateReader& given, const BuildRequest& request)
-      : given_(given), request_(request), origin_flag_(FlagOf(request.origin)) {}
+      : given_(given),
+        request_(request),
+        imposed_(request.imposed != nullptr && !request.imposed->empty() ? request.imposed
+                                                                         : nullptr),
+        origin_flag_(FlagOf(request.origin)) {}
 
   std::expected<BuiltObject, CK_RV> Build() {
     for (CK_RV (Builder::*step)() :
@@ -71,7 +75,7 @@ class Builder {
     const auto given = given_.GetUlong(type);
     if (!given) return given.error();
     std::optional<CK_ULONG> imposed;
-    if (request_.imposed != nullptr) imposed = request_.imposed->GetUlong(type);
+    if (imposed_ != nullptr) imposed = imposed_->GetUlong(type);
     const std::optional<CK_ULONG> found = forced ? forced : *given ? *given : imposed;
     for (const std::optional<CK_ULONG>& other : {*given, imposed}) {
       if (other && *other != *found) return CKR_TEMPLATE_INCONSISTENT;
@@ -126,9 +130,9 @@ class Builder {
 
   // Whatever is wrong with the imposed template, the caller's template is inconsistent with it.
   CK_RV CheckImposed() {
-    if (request_.imposed == nullptr) return CKR_OK;
+    if (imposed_ == nullptr) return CKR_OK;
     bool consistent = true;
-    request_.imposed->ForEach([&](CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> imposed) {
+    imposed_->ForEach([&](CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> imposed) {
       const AttributeRule* rule = FindRule(class_bit_, family_, type);
       if (rule == nullptr || (rule->flags & origin_flag_) == 0 || (rule->flags & kSecret) != 0 ||
           CheckTransition(*rule, imposed, nullptr, request_.caller.login) != CKR_OK) {
@@ -146,7 +150,7 @@ class Builder {
   // The value of a boolean that was given or imposed; both were checked before.
   std::optional<bool> Said(CK_ATTRIBUTE_TYPE type) const {
     if (const auto given = given_.Get(type)) return ParseBool(*given);
-    return request_.imposed == nullptr ? std::nullopt : request_.imposed->GetBool(type);
+    return imposed_ == nullptr ? std::nullopt : imposed_->GetBool(type);
   }
 
   CK_RV CheckCaller() {
@@ -203,8 +207,8 @@ class Builder {
       attributes.SetBool(rule.type, rule.type == CKA_SENSITIVE);
     } else if (given != nullptr) {
       return StoreGiven(attributes, rule, *given);
-    } else if (request_.imposed != nullptr && request_.imposed->Has(rule.type)) {
-      attributes.SetBytes(rule.type, *request_.imposed->Get(rule.type));
+    } else if (imposed_ != nullptr && imposed_->Has(rule.type)) {
+      attributes.SetBytes(rule.type, *imposed_->Get(rule.type));
     } else if ((request_.origin == Origin::kCreate && (rule.flags & kRequired) != 0) ||
                (IsGenerated() && (rule.flags & kGenerateRequired) != 0)) {
       return CKR_TEMPLATE_INCOMPLETE;
@@ -336,7 +340,7 @@ class Builder {
     if (attributes.GetBool(CKA_ALWAYS_AUTHENTICATE).value_or(false) && !private_) {
       return CKR_TEMPLATE_INCONSISTENT;
     }
-    if (const CK_RV rv = SettleBoundKey(attributes, given_, request_.imposed); rv != CKR_OK) {
+    if (const CK_RV rv = SettleBoundKey(attributes, given_, imposed_); rv != CKR_OK) {
       return rv;
     }
     return CKR_OK;
@@ -344,6 +348,7 @@ class Builder {
 
   const TemplateReader& given_;
   const BuildRequest& request_;
+  const AttributeSet* const imposed_;  // null if it says nothing
   const uint16_t origin_flag_;
   CK_OBJECT_CLASS class_ = CK_UNAVAILABLE_INFORMATION;
   uint8_t class_bit_ = 0;

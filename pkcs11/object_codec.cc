@@ -3,14 +3,11 @@
 #include <algorithm>
 
 #include "mechanisms/vendor.h"
+#include "pkcs11/index_keys.h"
 #include "vault/sealing.h"
 
 namespace secretmem {
 namespace {
-
-// What a client searches by, the most telling first. It is kept as hashes: of private objects the
-// file shows which have equal values, not what they are.
-constexpr CK_ATTRIBUTE_TYPE kIndexed[] = {CKA_ID, CKA_LABEL, CKA_KEY_TYPE, CKA_CLASS};
 
 std::vector<uint8_t> Concatenate(std::span<const uint8_t> a, std::span<const uint8_t> b) {
   std::vector<uint8_t> both(a.begin(), a.end());
@@ -30,10 +27,11 @@ IndexHash Shortened(const KeyedHash& hash) {
   return shortened;
 }
 
-// IndexOf returns the index of |object|'s row; |keys| are those of a private one.
+// IndexOf returns the index of |object|'s row; |keys| are those of a private one: of these the file
+// shows which have equal values, not what they are.
 CkResult<std::vector<IndexHash>> IndexOf(const Object& object, const SealingKeys* keys) {
   std::vector<IndexTerm> terms;
-  for (const CK_ATTRIBUTE_TYPE type : kIndexed) {
+  for (const CK_ATTRIBUTE_TYPE type : IndexKeys::kTypes) {
     if (const auto value = object.attributes.Get(type)) terms.push_back(Term(type, *value));
   }
   if (object.attributes.Get(CKA_SECRETMEM_EXPIRES)) terms.push_back(ExpiringTerm());
@@ -67,8 +65,10 @@ CkResult<std::shared_ptr<const SealingKeys>> SealingKeys::From(Vault base) {
 }
 
 std::optional<IndexTerm> TermOf(const TemplateReader& wanted) {
-  for (const CK_ATTRIBUTE_TYPE type : kIndexed) {
-    if (const auto value = wanted.Get(type)) return Term(type, *value);
+  for (const CK_ATTRIBUTE_TYPE type : IndexKeys::kTypes) {
+    // Most objects have empty values.
+    const auto value = wanted.Get(type);
+    if (value && !value->empty()) return Term(type, *value);
   }
   return std::nullopt;
 }

@@ -27,7 +27,7 @@ RowKind RowKindOf(const Object& object);
 using IndexTerm = std::vector<uint8_t>;
 
 // TermOf returns the term that the fewest of the objects with |wanted|'s attributes can be expected
-// to share; nullopt if |wanted| has no attribute that rows are found by.
+// to share; nullopt if |wanted| has no attribute that tells.
 std::optional<IndexTerm> TermOf(const TemplateReader& wanted);
 
 // ExpiringTerm is that of all objects with a lifetime.

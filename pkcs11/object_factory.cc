@@ -94,7 +94,7 @@ CkResult<Blueprint> Plan(Session& session, const CK_ATTRIBUTE* attributes, CK_UL
   const auto id = UniqueId(*uid);
   request.caller = session.caller();
   request.unique_id = {id.data(), id.size()};
-  auto built = BuildObject(*given, request);
+  auto built = session.drafts.Build(*given, request);
   if (!built) return Refuse(built.error());
   Blueprint plan{std::make_shared<Object>(), std::move(built->secrets)};
   plan.object->attributes = std::move(built->attributes);

@@ -14,6 +14,12 @@
 namespace secretmem {
 namespace {
 
+int64_t CoarseNowMs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
 using Kind = StoreError::Kind;
 
 CK_RV RvOfKind(Kind kind) {
@@ -99,11 +105,6 @@ CkResult<TokenRecord> Token::ReadRecord() {
   return FromStore(store_.Call([](TokenStore& store) { return store.Read(); }));
 }
 
-uint64_t Token::incarnation() const {
-  const std::lock_guard lock(mutex_);
-  return incarnation_;
-}
-
 CkResult<std::shared_ptr<Token>> Token::Create(const Config& config, CK_SLOT_ID slot, Pin so_pin,
                                                const std::array<uint8_t, 32>& label) {
   if (auto length = CheckNewPin(config.pin, so_pin); !length) return Refuse(length.error());
@@ -158,21 +159,27 @@ void Token::Become(const TokenRecord& record) {
 std::string Token::path() { return store_.path(); }
 
 CkStatus Token::Check() {
+  const int64_t now = CoarseNowMs();
   const auto state = store_.Call([](TokenStore& store) { return store.ChangeCounter(); });
   if (!state) return Refuse(RvOfStoreError(state.error()));
-  const std::lock_guard lock(mutex_);
   if (state->incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
+  found_ms_ = now;
   return {};
+}
+
+CkStatus Token::CheckForSession() {
+  constexpr int64_t kHoldsMs = 5;
+  if (gone_) return Refuse(CKR_DEVICE_REMOVED);
+  if (CoarseNowMs() < found_ms_ + kHoldsMs) return {};
+  return Check();
 }
 
 CkStatus Token::StillThere() {
   constexpr int64_t kEveryMs = 200;
   if (gone_) return Refuse(CKR_DEVICE_REMOVED);
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  const int64_t now_ms = int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+  const int64_t now = CoarseNowMs();
   int64_t due = next_check_ms_;
-  if (now_ms < due || !next_check_ms_.compare_exchange_strong(due, now_ms + kEveryMs)) return {};
+  if (now < due || !next_check_ms_.compare_exchange_strong(due, now + kEveryMs)) return {};
   const CkStatus there = Check();
   // A file that cannot be read just now may be the next time.
   if (there || there.error() != CKR_DEVICE_REMOVED) return {};
@@ -258,16 +265,6 @@ void Token::DropPrivate() {
   // First, so that what another thread is loading with the keys of before does not come after.
   table_.Restart();
   table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
-}
-
-Login Token::login() const {
-  const std::lock_guard lock(mutex_);
-  return login_;
-}
-
-uint64_t Token::logouts() const {
-  const std::lock_guard lock(mutex_);
-  return logouts_;
 }
 
 CkStatus Token::LogIn(CK_USER_TYPE user, Pin pin) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "pkcs11/store_gate.h"
 #include "pkcs11/token_clock.h"
 #include "pkcs11/token_store.h"
+#include "vault/short_mutex.h"
 
 namespace secretmem {
 
@@ -44,11 +46,12 @@ class Token {
   // Reinitialise is C_InitToken on this token. CKR_SESSION_EXISTS while it has sessions.
   CkStatus Reinitialise(Pin so_pin, const std::array<uint8_t, 32>& label);
 
-  // Check fails once the token was initialised again or removed, by whomever: CKR_DEVICE_REMOVED.
-  CkStatus Check();
+  // CheckForSession fails for C_OpenSession once the token was initialised again or removed, by
+  // whomever: CKR_DEVICE_REMOVED. What the file has said holds for some milliseconds.
+  CkStatus CheckForSession();
 
-  // StillThere is Check for every call of every session: it asks the file a few times a second at
-  // most. Once the token is gone its keys are dropped, and the answer stays CKR_DEVICE_REMOVED.
+  // StillThere is the same for every call of every session: it asks the file a few times a second
+  // at most. Once the token is gone its keys are dropped, and the answer stays CKR_DEVICE_REMOVED.
   CkStatus StillThere();
 
   // SessionOpened counts; CKR_SESSION_READ_WRITE_SO_EXISTS for a read-only one beside the SO's.
@@ -56,11 +59,11 @@ class Token {
   CkStatus SessionOpened(bool read_write);
   void SessionClosed(bool read_write);
 
-  Login login() const;
+  Login login() const { return login_; }
 
   // logouts counts how often somebody has logged out: a private key that was found at another
   // count is gone.
-  uint64_t logouts() const;
+  uint64_t logouts() const { return logouts_; }
 
   // LogIn and LogOut are C_Login and C_Logout. LogOut drops private objects.
   CkStatus LogIn(CK_USER_TYPE user, Pin pin);
@@ -118,10 +121,14 @@ class Token {
   // ForgetSession drops the objects of a session.
   void ForgetSession(CK_SESSION_HANDLE session) { table_.RemoveSession(session); }
 
+  // Present and Select: see ObjectTable. Selected is only what the present login may see.
+  HandleRange Present() const { return table_.Present(); }
+
   template <class Wanted>
-  std::vector<CK_OBJECT_HANDLE> Select(Wanted&& wanted) const {
+  std::vector<CK_OBJECT_HANDLE> Select(const IndexKeys& keys, HandleRange range, size_t most,
+                                       Wanted&& wanted) const {
     const bool user = login() == Login::kUser;
-    return table_.Select([&](const Object& object) {
+    return table_.Select(keys, range, most, [&](const Object& object) {
       return (user || !object.Is(CKA_PRIVATE)) && !object.IsExpired() && wanted(object);
     });
   }
@@ -137,6 +144,9 @@ class Token {
   static StoreResult<std::shared_ptr<Token>> OpenFile(const Config& config,
                                                       const std::string& path);
 
+  // Check asks the file whether it is still this token's.
+  CkStatus Check();
+
   // DropPrivate takes the private objects out of the table.
   void DropPrivate();
 
@@ -151,7 +161,6 @@ class Token {
   // Decode returns the object of a row; null for one that is not to be seen. What does not verify
   // stands in the log.
   CkResult<ObjectPtr> Decode(ObjectRow row);
-  uint64_t incarnation() const;
 
   // The members for lifetimes are in token_lifetime.cc.
   enum class IfMissing : bool { kFail, kMake };
@@ -171,18 +180,22 @@ class Token {
   const Config& config_;
   GatedStore store_;
 
-  mutable std::mutex mutex_;
-  uint64_t incarnation_ = 0;
-  Login login_ = Login::kNobody;
-  uint64_t logouts_ = 0;
-  Keys keys_;        // while somebody is logged in
-  Keys store_keys_;  // once a key with CKA_PRIVATE false was met
-  std::optional<ObjectUid> first_uid_;
-  uint64_t uids_ = 0;
+  mutable ShortMutex mutex_;
+  // These are written under |mutex_|, and read without where nothing else has to go with them.
+  std::atomic<uint64_t> incarnation_ = 0;
+  std::atomic<Login> login_ = Login::kNobody;
+  std::atomic<uint64_t> logouts_ = 0;
+  Keys keys_;            // while somebody is logged in
+  Keys store_keys_;      // once a key with CKA_PRIVATE false was met
+  ObjectUid first_uid_;  // once |has_first_uid_|
+  std::atomic<bool> has_first_uid_ = false;
+  std::atomic<uint64_t> uids_ = 0;
   size_t sessions_ = 0;
   size_t read_write_sessions_ = 0;
 
+  // Of CLOCK_MONOTONIC_COARSE: when StillThere asks the file again, and when it last said yes.
   std::atomic<int64_t> next_check_ms_{0};
+  std::atomic<int64_t> found_ms_{std::numeric_limits<int64_t>::min()};
   std::atomic<bool> gone_{false};
 
   // A clock of the token's once it was read: any moment of it, and when it was last written.

@@ -37,7 +37,7 @@ void Token::SetAlarm(std::shared_ptr<Alarm> alarm) {
 
 CkResult<ClockRecord> Token::StoreClock(RowKind kind, const std::optional<ClockRecord>& known,
                                         IfMissing if_missing) {
-  const uint64_t incarnation = this->incarnation();
+  const uint64_t incarnation = incarnation_;
   const auto keys = KeysFor(kind);
   if (!keys) return Refuse(keys.error());
   // A round that fails is one in which another process has done the same.

@@ -59,22 +59,16 @@ CkResult<Token::Keys> Token::KeysFor(RowKind kind) {
 }
 
 CkResult<ObjectUid> Token::NewUid() {
-  std::optional<ObjectUid> first;
-  uint64_t number;
-  {
-    const std::lock_guard lock(mutex_);
-    first = first_uid_;
-    number = uids_++;
-  }
-  if (!first) {
+  if (!has_first_uid_) {
     ObjectUid drawn;
     if (auto random = RandomBytes(drawn); !random) return Refuse(RvOf(random.error()));
     const std::lock_guard lock(mutex_);
     // Of two threads that draw, the second takes what the first has drawn.
-    if (!first_uid_) first_uid_ = drawn;
-    first = first_uid_;
+    if (!has_first_uid_) first_uid_ = drawn;
+    has_first_uid_ = true;
   }
-  ObjectUid uid = *first;
+  uint64_t number = uids_++;
+  ObjectUid uid = first_uid_;
   for (size_t i = uid.size() - 1; number != 0 && i > 8; --i, number >>= 8) {
     number += uid[i];
     uid[i] = static_cast<uint8_t>(number);
@@ -108,10 +102,7 @@ CkStatus Token::Refresh() {
     const ObjectTable::State since = table_.state();
     const auto now = store_.Call([](TokenStore& store) { return store.ChangeCounter(); });
     if (!now) return Refuse(RvOfStoreError(now.error()));
-    {
-      const std::lock_guard lock(mutex_);
-      if (now->incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
-    }
+    if (now->incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
     if (now->sequence == since.sequence) return {};
     if (since.sequence == 0) {
       if (table_.Apply(since, now->sequence, false, {}, {})) return {};
@@ -174,7 +165,7 @@ CkStatus Token::Load(const TemplateReader& wanted) {
     auto snapshot = store_.Call(
         [&](TokenStore& store) { return term ? store.LoadByIndex(hashes) : store.LoadAll(); });
     if (!snapshot) return Refuse(RvOfStoreError(snapshot.error()));
-    if (snapshot->state.incarnation != incarnation()) return Refuse(CKR_DEVICE_REMOVED);
+    if (snapshot->state.incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
     LogDamage(*snapshot);
     std::vector<ObjectPtr> objects;
     for (ObjectRow& row : snapshot->rows) {
@@ -197,7 +188,7 @@ ObjectPtr Token::Find(CK_OBJECT_HANDLE handle) const {
 
 CkResult<std::vector<CK_OBJECT_HANDLE>> Token::Add(std::vector<std::shared_ptr<Object>> objects) {
   // Before the keys: what is sealed for a token that is initialised again meanwhile stays out.
-  const uint64_t incarnation = this->incarnation();
+  const uint64_t incarnation = incarnation_;
   if (auto stamped = StampLifetimes(objects); !stamped) return Refuse(stamped.error());
   std::vector<ObjectRow> rows;
   std::vector<Object*> stored;
@@ -241,7 +232,7 @@ CkResult<bool> Token::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
   changed->version = before->version;
   changed->deadline = before->deadline;
   if (before->row != 0) {
-    const uint64_t incarnation = this->incarnation();
+    const uint64_t incarnation = incarnation_;
     const auto keys = KeysFor(RowKindOf(*changed));
     if (!keys) return Refuse(keys.error());
     const auto row = EncodeRow(*changed, keys->get());
@@ -260,7 +251,7 @@ CkResult<bool> Token::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& before,
 CkStatus Token::Destroy(CK_OBJECT_HANDLE handle, const ObjectPtr& object) {
   if (object->row != 0) {
     const int64_t row = object->row;
-    const uint64_t incarnation = this->incarnation();
+    const uint64_t incarnation = incarnation_;
     const auto done = store_.Call(
         [&](TokenStore& store) { return store.Delete(incarnation, std::span(&row, 1)); });
     if (!done) return Refuse(RvOfStoreError(done.error()));

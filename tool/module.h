@@ -46,7 +46,6 @@ class Module {
 
  private:
   std::string path_;
-  void* handle_ = nullptr;
   CK_FUNCTION_LIST* functions_ = nullptr;
 };
 
@@ -64,9 +63,6 @@ class Session {
   const Module& module_;
   CK_SESSION_HANDLE handle_ = 0;
 };
-
-// RvName returns "CKR_PIN_INCORRECT", or the number where it is not a usual one.
-std::string RvName(CK_RV rv);
 
 // Check throws a ToolError that says what |doing| met, and what to do, unless |rv| is CKR_OK.
 void Check(CK_RV rv, const std::string& doing);

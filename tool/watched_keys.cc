@@ -209,7 +209,8 @@ WatchedKeys WatchedKeys::Open(const Config& config, const std::string& path, con
   std::vector<WatchedKey> open_keys;
   size_t windows = 0;
   const auto is_key = [](const Object& object) { return object.secret != nullptr; };
-  for (const CK_OBJECT_HANDLE handle : (*token)->Select(is_key)) {
+  for (const CK_OBJECT_HANDLE handle :
+       (*token)->Select({}, (*token)->Present(), SIZE_MAX, is_key)) {
     const ObjectPtr object = (*token)->Find(handle);
     if (object == nullptr || object->session != 0) continue;
     size_t own = 0;

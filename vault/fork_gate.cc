@@ -7,6 +7,9 @@
 
 #include <array>
 #include <atomic>
+#include <ranges>
+
+#include "vault/short_mutex.h"
 
 #if defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
@@ -17,9 +20,17 @@ namespace {
 
 constexpr size_t kMaxHooks = 8;
 
-// Readers come in their thousands a second; a forking thread must not starve behind them.
-constexpr pthread_rwlock_t kFreshGate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-pthread_rwlock_t g_gate = kFreshGate;
+// A thread's work holds the shared side of the leaf of its stripe, a fork the exclusive side of
+// all. Readers come in their thousands a second; a forking thread must not starve behind them, so
+// that whoever finds one waiting goes by the turnstile, which it holds. That is the last of the
+// locks.
+struct alignas(64) Leaf {
+  pthread_rwlock_t lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+};
+std::array<Leaf, kStripes + 1> g_gate;
+
+pthread_rwlock_t* OwnLeaf() { return &g_gate[ThreadStripe()].lock; }
+pthread_rwlock_t* Turnstile() { return &g_gate[kStripes].lock; }
 
 std::array<ForkHooks, kMaxHooks> g_hooks;
 std::atomic<size_t> g_hook_count{0};
@@ -51,12 +62,19 @@ void EnterGate() {
   t_old_mask = mask;
   // In a child that came without the handlers the gate is as some other thread had it.
   t_holds_gate = !IsForkedWithoutHandlers();
-  if (t_holds_gate) pthread_rwlock_rdlock(&g_gate);
+  if (!t_holds_gate) return;
+  for (;;) {
+    pthread_rwlock_rdlock(OwnLeaf());
+    if (g_forks_waiting == 0) return;
+    pthread_rwlock_unlock(OwnLeaf());
+    pthread_rwlock_rdlock(Turnstile());
+    pthread_rwlock_unlock(Turnstile());
+  }
 }
 
 void LeaveGate() {
   const uint64_t mask = t_old_mask;
-  if (t_holds_gate) pthread_rwlock_unlock(&g_gate);
+  if (t_holds_gate) pthread_rwlock_unlock(OwnLeaf());
   SetSignalMask(mask);
 }
 
@@ -66,7 +84,7 @@ void Prepare() {
   t_prepared = !IsForkedWithoutHandlers();
   if (!t_prepared) return;
   ++g_forks_waiting;
-  pthread_rwlock_wrlock(&g_gate);
+  for (Leaf& leaf : g_gate | std::views::reverse) pthread_rwlock_wrlock(&leaf.lock);
   --g_forks_waiting;
   for (size_t i = g_hook_count; i > 0; --i) {
     if (g_hooks[i - 1].prepare != nullptr) g_hooks[i - 1].prepare();
@@ -78,7 +96,7 @@ void Parent() {
     for (size_t i = 0; i < g_hook_count; ++i) {
       if (g_hooks[i].parent != nullptr) g_hooks[i].parent();
     }
-    pthread_rwlock_unlock(&g_gate);
+    for (Leaf& leaf : g_gate) pthread_rwlock_unlock(&leaf.lock);
   }
   SetSignalMask(t_fork_mask);
 }
@@ -87,12 +105,13 @@ void Child() {
 #if defined(__SANITIZE_THREAD__)
   // It remembers who holds what across the fork. glibc's lock, which remembers thread numbers that
   // changed, is not meant to be unlocked here, and is made anew below.
-  if (t_prepared) {
-    __tsan_mutex_pre_unlock(&g_gate, 0);
-    __tsan_mutex_post_unlock(&g_gate, 0);
+  for (Leaf& leaf : g_gate) {
+    if (!t_prepared) break;
+    __tsan_mutex_pre_unlock(&leaf.lock, 0);
+    __tsan_mutex_post_unlock(&leaf.lock, 0);
   }
 #endif
-  g_gate = kFreshGate;
+  for (Leaf& leaf : g_gate) leaf = Leaf();
   g_forks_waiting = 0;
   if (uint8_t* page = g_wipe_on_fork; page != nullptr) *page = 1;
   g_generation++;

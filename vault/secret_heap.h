@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 
 #include "vault/error.h"
+#include "vault/short_mutex.h"
 
 namespace secretmem {
 
@@ -133,7 +133,7 @@ class SecretHeap {
   Chunk* ChunkOf(const void* pointer) const;
   std::byte* AddressOf(size_t unit) const;
 
-  mutable std::mutex mutex_;
+  mutable ShortMutex mutex_;
   std::byte* base_ = nullptr;
   size_t unit_count_ = 0;  // reserved
   size_t unit_limit_ = 0;  // one past the highest ever used

@@ -10,6 +10,7 @@
 #include "pkcs11/object.h"
 #include "pkcs11/token.h"
 #include "tests/unit/log_capture.h"
+#include "tests/unit/select_all.h"
 #include "tests/unit/store_testing.h"
 #include "tests/unit/template_for_test.h"
 #include "vault/secret_stack.h"
@@ -91,7 +92,7 @@ class TokenDamageTest : public testing::Test {
     EXPECT_TRUE((*token)->LogIn(CKU_USER, PinOf("user pin")));
     found.log = Captured([&] { EXPECT_TRUE((*token)->Load(wanted)); });
     for (const CK_OBJECT_HANDLE handle :
-         (*token)->Select([](const Object& object) { return object.row != 0; })) {
+         SelectAll(**token, [](const Object& object) { return object.row != 0; })) {
       found.rows.insert((*token)->Find(handle)->row);
     }
     return found;
@@ -168,8 +169,8 @@ TEST_F(TokenDamageTest, AnIndexThatShowsOneObjectAsAnother) {
   ASSERT_TRUE((*token)->LogIn(CKU_USER, PinOf("user pin")));
   ASSERT_TRUE((*token)->Load(data.Read()));
   const auto matching = [&](const Object& object) { return Matches(object, data.Read()); };
-  EXPECT_EQ((*token)->Select(matching), std::vector<CK_OBJECT_HANDLE>());
-  EXPECT_EQ((*token)->Select([](const Object& object) { return object.row == 3; }).size(), 1U);
+  EXPECT_EQ(SelectAll(**token, matching), std::vector<CK_OBJECT_HANDLE>());
+  EXPECT_EQ(SelectAll(**token, [](const Object& object) { return object.row == 3; }).size(), 1U);
 }
 
 TEST_F(TokenDamageTest, AnIndexThatNamesAnObjectThatIsMissing) {
@@ -188,7 +189,7 @@ TEST_F(TokenDamageTest, AForgedSecretOfAPrivateKeyFailsAtItsFirstUse) {
   ASSERT_TRUE((*token)->SessionOpened(true));
   ASSERT_TRUE((*token)->LogIn(CKU_USER, PinOf("user pin")));
   ASSERT_TRUE((*token)->Load());
-  const auto handles = (*token)->Select([](const Object& object) { return object.row == 3; });
+  const auto handles = SelectAll(**token, [](const Object& object) { return object.row == 3; });
   ASSERT_EQ(handles.size(), 1U);
   CK_RV code = CKR_OK;
   EXPECT_EQ(Captured([&] { code = (*token)->Find(handles[0])->secret->Open().error(); }),

@@ -9,6 +9,7 @@
 #include "mechanisms/vendor.h"
 #include "pkcs11/attribute_access.h"
 #include "pkcs11/token.h"
+#include "tests/unit/select_all.h"
 #include "tests/unit/store_testing.h"
 #include "tests/unit/template_for_test.h"
 #include "tests/unit/test_clocks.h"
@@ -80,7 +81,7 @@ class TokenLoadTest : public testing::Test {
   static Labels Loaded(Token& token) {
     Labels labels;
     for (const CK_OBJECT_HANDLE handle :
-         token.Select([](const Object& object) { return object.row != 0; })) {
+         SelectAll(token, [](const Object& object) { return object.row != 0; })) {
       labels.insert(LabelOf(*token.Find(handle)));
     }
     return labels;
@@ -89,8 +90,8 @@ class TokenLoadTest : public testing::Test {
   static std::vector<CK_OBJECT_HANDLE> Handles(Token& token, const TemplateForTest& wanted) {
     const TemplateReader reader = wanted.Read();
     EXPECT_TRUE(token.Load(reader));
-    return token.Select(
-        [&](const Object& object) { return object.row != 0 && Matches(object, reader); });
+    return SelectAll(
+        token, [&](const Object& object) { return object.row != 0 && Matches(object, reader); });
   }
 
   static Labels Find(Token& token, const TemplateForTest& wanted) {
@@ -369,7 +370,10 @@ class LoadedTableTest : public testing::Test {
   }
   std::vector<int64_t> Rows() const {
     std::vector<int64_t> rows;
-    for (const auto& [handle, object] : table_.All()) rows.push_back(object->row);
+    const auto any = [](const Object&) { return true; };
+    for (const CK_OBJECT_HANDLE handle : table_.Select({}, table_.Present(), 100, any)) {
+      rows.push_back(table_.Find(handle)->row);
+    }
     return rows;
   }
   bool Apply(const ObjectTable::State& since, uint64_t sequence,
