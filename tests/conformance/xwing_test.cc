@@ -401,6 +401,10 @@ TEST_F(XWingTest, Bound) {
 }
 
 TEST_F(XWingTest, TokenKeys) {
+  const Bytes binding = ReadBytes(session_, pair_.public_key, CKA_VALUE);
+  const Template bound = Template().With(CKA_TOKEN, true).With(CKA_SECRETMEM_BOUND_TO, binding);
+  Pair kem;
+  ASSERT_RV(CKR_OK, Generate({}, Template(bound).With(CKA_DECAPSULATE, true), kem));
   const Template label = Template().With(CKA_LABEL, "kept X-Wing key");
   Pair pair;
   ASSERT_RV(CKR_OK, Generate(Template(label).With(CKA_TOKEN, true).With(CKA_ENCRYPT, true),
@@ -414,6 +418,7 @@ TEST_F(XWingTest, TokenKeys) {
   ASSERT_RV(CKR_OK, Login(session_, CKU_USER, UserPin()));
   const auto found = FindAll(session_, Template(label).With(CKA_CLASS, CK_ULONG{CKO_PRIVATE_KEY}));
   ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(FindAll(session_, bound).size(), 1U);
   EXPECT_EQ(Decrypt(session_, found[0], hpke.Mechanism(), sealed.value),
             (Result{CKR_OK, ToBytes("plain")}));
 }
