@@ -11,16 +11,11 @@
 #include "pkcs11/drafts.h"
 #include "pkcs11/offered_mechanisms.h"
 #include "pkcs11/reaper.h"
+#include "pkcs11/search.h"
 #include "pkcs11/session_table.h"
 #include "pkcs11/token.h"
 
 namespace secretmem {
-
-// Search is what C_FindObjectsInit found and C_FindObjects has not handed out yet.
-struct Search {
-  std::vector<CK_OBJECT_HANDLE> handles;
-  size_t next = 0;
-};
 
 // Session is one PKCS#11 session. Its members may be used from any thread.
 class Session {
@@ -42,9 +37,8 @@ class Session {
   // EndPrivateOperations ends what uses a private key: its user has logged out.
   void EndPrivateOperations();
 
-  // EndExpiredOperations ends what uses an expired key, and forgets the |expired| handles,
-  // ascending, that a search has found.
-  void EndExpiredOperations(std::span<const CK_OBJECT_HANDLE> expired);
+  // EndExpiredOperations ends what uses an expired key.
+  void EndExpiredOperations();
 
   // Close marks the session as closed, drops its objects and tells the token. Once only.
   void Close();
@@ -59,7 +53,7 @@ class Session {
 
   std::mutex mutex;
   // All under |mutex|.
-  std::optional<Search> search;
+  std::shared_ptr<Search> search;
   OperationSlot<DigestOperation> digest;
   OperationSlot<SignOperation> sign;
   OperationSlot<VerifyOperation> verify;

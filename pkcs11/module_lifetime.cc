@@ -13,17 +13,9 @@ constexpr int64_t kSweepMs = 10'000;
 
 }  // namespace
 
-void Session::EndExpiredOperations(std::span<const CK_OBJECT_HANDLE> expired) {
+void Session::EndExpiredOperations() {
   const std::lock_guard lock(mutex);
   EndOperations([](const Object& object) { return object.IsExpired(); });
-  if (!search) return;
-  auto& handles = search->handles;
-  const auto rest = handles.begin() + static_cast<ptrdiff_t>(search->next);
-  handles.erase(std::remove_if(rest, handles.end(),
-                               [&](CK_OBJECT_HANDLE found) {
-                                 return std::ranges::binary_search(expired, found);
-                               }),
-                handles.end());
 }
 
 Module::Module(const Config& config, bool may_start_threads)
@@ -95,7 +87,7 @@ void Module::Sweep(int64_t now) {
     if (expired.empty()) continue;
     const auto sessions =
         sessions_.Select([&](const Session& session) { return session.token == token; });
-    for (const auto& session : sessions) session->EndExpiredOperations(expired);
+    for (const auto& session : sessions) session->EndExpiredOperations();
   }
   files_due_ = true;
   alarm_->EndSweep(next);

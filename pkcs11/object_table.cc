@@ -11,93 +11,150 @@ std::atomic<CK_OBJECT_HANDLE> g_next_handle{1};
 }  // namespace
 
 ObjectPtr ObjectTable::Find(CK_OBJECT_HANDLE handle) const {
-  const std::shared_lock lock(mutex_);
-  const auto found = objects_.find(handle);
-  return found == objects_.end() ? nullptr : found->second;
+  const std::lock_guard lock(mutex_);
+  const Slot* slot = objects_.Find(handle);
+  return slot == nullptr ? nullptr : slot->object;
+}
+
+std::optional<CK_OBJECT_HANDLE> ObjectTable::HandleOfRow(int64_t row) const {
+  const auto entry = by_row_.From({row, 0});
+  if (!entry || entry->by != row) return std::nullopt;
+  return entry->handle;
 }
 
 CK_OBJECT_HANDLE ObjectTable::AddLocked(ObjectPtr object) {
   if (object->row != 0) {
-    if (const auto known = rows_.find(object->row); known != rows_.end()) {
-      ObjectPtr& there = objects_.at(known->second);
-      if (there->version < object->version) {
-        // Read from the file again, its deadline may have come out some milliseconds different.
-        deadlines_.erase({there->deadline, known->second});
-        NoteDeadline(*object, known->second);
-        there = std::move(object);
-      }
-      return known->second;
+    if (const auto known = HandleOfRow(object->row)) {
+      Slot& slot = *objects_.Find(*known);
+      if (slot.object->version < object->version) Exchange(slot, object);
+      return *known;
     }
   }
   const CK_OBJECT_HANDLE handle = g_next_handle++;
-  const auto added = objects_.emplace_hint(objects_.end(), handle, std::move(object));
+  objects_.Insert({handle, object});
   try {
-    NoteDeadline(*added->second, handle);
-    if (added->second->row != 0) {
-      rows_.emplace(added->second->row, handle);
-    } else {
-      of_sessions_.emplace(added->second->session, handle);
-    }
+    Link(*object, handle);
   } catch (...) {
-    deadlines_.erase({added->second->deadline, handle});
-    objects_.erase(added);
+    Unlink(*object, handle);
+    objects_.Erase(handle);
     throw;
   }
   return handle;
 }
 
-void ObjectTable::NoteDeadline(const Object& object, CK_OBJECT_HANDLE handle) {
+void ObjectTable::Exchange(Slot& slot, ObjectPtr& object) {
+  try {
+    Link(*object, slot.handle);
+  } catch (...) {
+    Unlink(*object, slot.handle, slot.object.get());
+    throw;
+  }
+  Unlink(*slot.object, slot.handle, object.get());
+  slot.object.swap(object);
+}
+
+void ObjectTable::Link(const Object& object, CK_OBJECT_HANDLE handle) {
+  for (const uint64_t key : IndexKeys::Of(object.attributes).all()) by_key_.Insert({key, handle});
+  if (object.row != 0) {
+    by_row_.Insert({object.row, handle});
+  } else {
+    by_session_.Insert({object.session, handle});
+  }
   if (object.deadline == kNoDeadline) return;
-  deadlines_.emplace(object.deadline, handle);
+  by_deadline_.Insert({object.deadline, handle});
   alarm_->Lower(object.deadline);
 }
 
-ObjectTable::Objects::node_type ObjectTable::TakeOut(Objects::iterator at) {
-  const ObjectPtr& object = at->second;
-  // Session objects are in no snapshot: taking them out must not make loading start again.
-  if (object->row != 0) {
-    rows_.erase(object->row);
-    ++state_.removals;
-  } else {
-    of_sessions_.erase({object->session, at->first});
+void ObjectTable::Unlink(const Object& object, CK_OBJECT_HANDLE handle, const Object* other) {
+  IndexKeys kept;
+  if (other != nullptr) kept = IndexKeys::Of(other->attributes);
+  for (const uint64_t key : IndexKeys::Of(object.attributes).all()) {
+    if (std::ranges::find(kept.all(), key) == kept.all().end()) by_key_.Erase({key, handle});
   }
-  if (object->deadline != kNoDeadline) deadlines_.erase({object->deadline, at->first});
-  return objects_.extract(at);
+  // Of an object that is read from the file again the deadline may come out some milliseconds
+  // different; its row is the same, as is the session of a session object.
+  if (object.deadline != kNoDeadline && (other == nullptr || other->deadline != object.deadline)) {
+    by_deadline_.Erase({object.deadline, handle});
+  }
+  if (other != nullptr) return;
+  if (object.row != 0) {
+    by_row_.Erase({object.row, handle});
+  } else {
+    by_session_.Erase({object.session, handle});
+  }
+}
+
+ObjectPtr ObjectTable::TakeOut(CK_OBJECT_HANDLE handle) {
+  ObjectPtr object = std::move(objects_.Find(handle)->object);
+  objects_.Erase(handle);
+  Unlink(*object, handle);
+  // Session objects are in no snapshot: taking them out must not make loading start again.
+  if (object->row != 0) ++state_.removals;
+  return object;
 }
 
 CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return AddLocked(std::move(object));
 }
 
 bool ObjectTable::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr object) {
-  const std::unique_lock lock(mutex_);
-  const auto found = objects_.find(handle);
-  if (found == objects_.end() || found->second != expected) return false;
-  found->second.swap(object);
+  const std::lock_guard lock(mutex_);
+  Slot* slot = objects_.Find(handle);
+  if (slot == nullptr || slot->object != expected) return false;
+  Exchange(*slot, object);
   return true;
 }
 
 ObjectPtr ObjectTable::Remove(CK_OBJECT_HANDLE handle) {
-  const std::unique_lock lock(mutex_);
-  const auto found = objects_.find(handle);
-  if (found == objects_.end()) return nullptr;
-  return std::move(TakeOut(found).mapped());
+  const std::lock_guard lock(mutex_);
+  return objects_.Find(handle) == nullptr ? nullptr : TakeOut(handle);
 }
 
 void ObjectTable::RemoveSession(CK_SESSION_HANDLE session) {
-  Objects dropped;  // destroyed after the lock is gone
-  const std::unique_lock lock(mutex_);
   for (;;) {
-    const auto its = of_sessions_.lower_bound({session, 0});
-    if (its == of_sessions_.end() || its->first != session) return;
-    dropped.insert(TakeOut(objects_.find(its->second)));
+    Batch dropped;  // destroyed after the lock is gone
+    const std::lock_guard lock(mutex_);
+    for (ObjectPtr& object : dropped) {
+      const auto its = by_session_.From({session, 0});
+      if (!its || its->by != session) return;
+      object = TakeOut(its->handle);
+    }
   }
 }
 
-std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::All() const {
-  const std::shared_lock lock(mutex_);
-  return {objects_.begin(), objects_.end()};
+HandleRange ObjectTable::Present() const { return {0, g_next_handle}; }
+
+size_t ObjectTable::Look(const IndexKeys& keys, HandleRange& range, std::span<Slot> found) const {
+  // Others have their turn after so many.
+  constexpr size_t kMostSteps = 1024;
+  const std::span<const uint64_t> all = keys.all();
+  size_t count = 0;
+  // How many of the keys in turn the object of the next handle has.
+  size_t has = 0;
+  const std::lock_guard lock(mutex_);
+  for (size_t step = 0; step < kMostSteps && count < found.size(); ++step) {
+    if (has < all.size()) {
+      const uint64_t key = all[step % all.size()];
+      const auto entry = by_key_.From({key, range.next});
+      if (!entry || entry->by != key) {
+        range.next = range.end;
+        break;
+      }
+      has = entry->handle == range.next ? has + 1 : 1;
+      range.next = entry->handle;
+      continue;
+    }
+    const auto slot = objects_.From(range.next);
+    if (!slot || slot->handle >= range.end) {
+      range.next = range.end;
+      break;
+    }
+    found[count++] = *slot;
+    range.next = slot->handle + 1;
+    has = 0;
+  }
+  return count;
 }
 
 std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::TakeExpired(int64_t now,
@@ -105,44 +162,44 @@ std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::TakeExpired(int
   std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> expired;
   // Nothing is allocated any more once one is out.
   expired.reserve(most);
-  const std::unique_lock lock(mutex_);
-  while (expired.size() < most && !deadlines_.empty() && deadlines_.begin()->first <= now) {
-    const CK_OBJECT_HANDLE handle = deadlines_.begin()->second;
-    expired.emplace_back(handle, std::move(TakeOut(objects_.find(handle)).mapped()));
+  const std::lock_guard lock(mutex_);
+  while (expired.size() < most) {
+    const auto earliest = by_deadline_.First();
+    if (!earliest || earliest->by > now) break;
+    const CK_OBJECT_HANDLE handle = earliest->handle;
+    expired.emplace_back(handle, TakeOut(handle));
   }
   return expired;
 }
 
 int64_t ObjectTable::EarliestDeadline() const {
-  const std::shared_lock lock(mutex_);
-  return deadlines_.empty() ? kNoDeadline : deadlines_.begin()->first;
+  const std::lock_guard lock(mutex_);
+  const auto earliest = by_deadline_.First();
+  return earliest ? earliest->by : kNoDeadline;
 }
 
 ObjectTable::State ObjectTable::state() const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return state_;
 }
 
 bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
                         const std::vector<ObjectPtr>& changed,
                         const std::vector<int64_t>& deleted) {
-  Objects dropped;  // destroyed after the lock is gone
-  const std::unique_lock lock(mutex_);
+  std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
+  const std::lock_guard lock(mutex_);
   if (state_ != since) return false;
-  const auto drop = [&](int64_t row) {
-    const auto known = rows_.find(row);
-    if (known == rows_.end()) return;
-    dropped.insert(TakeOut(objects_.find(known->second)));
-  };
-  for (const int64_t row : deleted) drop(row);
+  std::vector<int64_t> gone = deleted;
   if (complete) {
     std::unordered_set<int64_t> kept;
     for (const ObjectPtr& object : changed) kept.insert(object->row);
-    std::vector<int64_t> gone;
-    for (const auto& [row, handle] : rows_) {
-      if (!kept.contains(row)) gone.push_back(row);
+    for (auto entry = by_row_.First(); entry; ++entry) {
+      if (!kept.contains(entry->by)) gone.push_back(entry->by);
     }
-    for (const int64_t row : gone) drop(row);
+  }
+  dropped.reserve(gone.size());
+  for (const int64_t row : gone) {
+    if (const auto known = HandleOfRow(row)) dropped.push_back(TakeOut(*known));
   }
   for (const ObjectPtr& object : changed) AddLocked(object);
   state_.store = to;
@@ -150,7 +207,7 @@ bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
 }
 
 void ObjectTable::Restart() {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   state_.store = {};
   ++state_.removals;
 }

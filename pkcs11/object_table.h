@@ -1,20 +1,27 @@
 #pragma once
 
-#include <map>
-#include <set>
-#include <shared_mutex>
-#include <unordered_map>
+#include <algorithm>
+#include <array>
+#include <mutex>
 #include <vector>
 
+#include "pkcs11/dense_set.h"
+#include "pkcs11/index_keys.h"
 #include "pkcs11/object.h"
+#include "vault/short_mutex.h"
 
 namespace secretmem {
 
-// ObjectTable gives the objects of one token their handles. Handles are unique in the process and
-// never used twice, so one that outlived its object is only ever invalid.
-class ObjectTable {
-  using Objects = std::map<CK_OBJECT_HANDLE, ObjectPtr>;
+// HandleRange is what a search has not looked at yet: the handles from |next| on, below |end|.
+struct HandleRange {
+  CK_OBJECT_HANDLE next = 0;
+  CK_OBJECT_HANDLE end = 0;
+};
 
+// ObjectTable gives the objects of one token their handles, and finds objects by what they have.
+// Handles are unique in the process, ascending, and never used twice, so one that outlived its
+// object is only ever invalid.
+class ObjectTable {
  public:
   // Find returns the object of |handle|, or null.
   ObjectPtr Find(CK_OBJECT_HANDLE handle) const;
@@ -29,35 +36,53 @@ class ObjectTable {
   // Remove takes |handle| out and returns what it stood for, or null.
   ObjectPtr Remove(CK_OBJECT_HANDLE handle);
 
-  // RemoveIf takes out what |drop(object)| is true for. Like RemoveSession it cannot fail.
+  // RemoveIf takes out what |drop(object)| is true for, of the objects that there are when it
+  // begins. Like RemoveSession it cannot fail, and gives others their turn in between.
   template <class Drop>
   void RemoveIf(Drop&& drop) {
-    Objects dropped;  // destroyed, vaults and all, after the lock is gone
-    const std::unique_lock lock(mutex_);
-    for (auto it = objects_.begin(); it != objects_.end();) {
-      if (!drop(*it->second)) {
-        ++it;
-        continue;
+    for (HandleRange rest = Present();;) {
+      Batch dropped;  // destroyed, vaults and all, after the lock is gone
+      const std::lock_guard lock(mutex_);
+      size_t count = 0;
+      auto slot = objects_.From(rest.next);
+      while (slot && slot->handle < rest.end && count < dropped.size()) {
+        rest.next = slot->handle + 1;
+        if (drop(*slot->object)) {
+          dropped[count++] = TakeOut(slot->handle);
+          slot = objects_.From(rest.next);
+        } else {
+          ++slot;
+        }
       }
-      dropped.insert(TakeOut(it++));
+      if (count < dropped.size()) return;
     }
   }
 
   // RemoveSession takes out the objects of a session.
   void RemoveSession(CK_SESSION_HANDLE session);
 
-  // Select returns the handles, ascending, of the objects that |wanted(object)| is true for. It
-  // runs without the lock, so |wanted| may compute.
+  // Present returns the range that has all objects of this moment, and none that come later.
+  HandleRange Present() const;
+
+  // Select returns the handles, ascending, of at most |most| objects in |range| that have all
+  // |keys| and that |wanted(object)| is true for. What it costs depends on how many have each of
+  // the keys, of which the rarest counts; without keys, on how many there are. |wanted| is called
+  // without the lock, so it may compute.
   template <class Wanted>
-  std::vector<CK_OBJECT_HANDLE> Select(Wanted&& wanted) const {
+  std::vector<CK_OBJECT_HANDLE> Select(const IndexKeys& keys, HandleRange range, size_t most,
+                                       Wanted&& wanted) const {
     std::vector<CK_OBJECT_HANDLE> handles;
-    for (const auto& [handle, object] : All()) {
-      if (wanted(*object)) handles.push_back(handle);
+    // As many as are asked for may do, and if not, more at a time cost less.
+    for (size_t count = most; handles.size() < most && range.next < range.end; count *= 2) {
+      count = std::min(count, kBatch);
+      std::array<Slot, kBatch> slots;
+      const size_t found = Look(keys, range, std::span(slots).first(count));
+      for (size_t i = 0; i < found && handles.size() < most; ++i) {
+        if (wanted(*slots[i].object)) handles.push_back(slots[i].handle);
+      }
     }
     return handles;
   }
-
-  std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> All() const;
 
   // SetAlarm has |alarm| lowered to the deadline of every object that comes. Called before any
   // does.
@@ -90,17 +115,46 @@ class ObjectTable {
   void Restart();
 
  private:
-  CK_OBJECT_HANDLE AddLocked(ObjectPtr object);
-  void NoteDeadline(const Object& object, CK_OBJECT_HANDLE handle);
-  // TakeOut allocates nothing: what must go goes.
-  Objects::node_type TakeOut(Objects::iterator at);
+  struct Slot {
+    CK_OBJECT_HANDLE handle = 0;
+    ObjectPtr object;
+    CK_OBJECT_HANDLE key() const { return handle; }
+  };
+  // One of the handles that |by| stands for.
+  template <class By>
+  struct Entry {
+    By by{};
+    CK_OBJECT_HANDLE handle = 0;
+    const Entry& key() const { return *this; }
+    auto operator<=>(const Entry&) const = default;
+  };
 
-  mutable std::shared_mutex mutex_;
-  Objects objects_;
+  static constexpr size_t kBatch = 64;
+  using Batch = std::array<ObjectPtr, kBatch>;
+
+  // Look fills |found| with objects in |range| that have all |keys|, and returns how many they are.
+  // |range| is what it has not looked at.
+  size_t Look(const IndexKeys& keys, HandleRange& range, std::span<Slot> found) const;
+
+  CK_OBJECT_HANDLE AddLocked(ObjectPtr object);
+  // Exchange puts |object| into the slot, and what was there into |object|.
+  void Exchange(Slot& slot, ObjectPtr& object);
+  // Link makes the entries of an object, Unlink removes those that |other| does not have: where
+  // Link fails half-way, Unlink takes back what there is.
+  void Link(const Object& object, CK_OBJECT_HANDLE handle);
+  void Unlink(const Object& object, CK_OBJECT_HANDLE handle, const Object* other = nullptr);
+  // TakeOut takes out an object that there is. It allocates nothing: what must go goes.
+  ObjectPtr TakeOut(CK_OBJECT_HANDLE handle);
+  // Of token objects.
+  std::optional<CK_OBJECT_HANDLE> HandleOfRow(int64_t row) const;
+
+  mutable ShortMutex mutex_;
+  DenseSet<Slot> objects_;
+  DenseSet<Entry<uint64_t>> by_key_;
   // Of token objects by row, of session objects by session.
-  std::unordered_map<int64_t, CK_OBJECT_HANDLE> rows_;
-  std::set<std::pair<CK_SESSION_HANDLE, CK_OBJECT_HANDLE>> of_sessions_;
-  std::set<std::pair<int64_t, CK_OBJECT_HANDLE>> deadlines_;
+  DenseSet<Entry<int64_t>> by_row_;
+  DenseSet<Entry<CK_SESSION_HANDLE>> by_session_;
+  DenseSet<Entry<int64_t>> by_deadline_;
   std::shared_ptr<Alarm> alarm_ = std::make_shared<Alarm>();
   State state_;
 };

@@ -138,15 +138,13 @@ CK_RV C_FindObjectsInit(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE_PTR pTemplate, 
     if (!wanted) return Refuse(wanted.error());
     const auto active = [&] {
       const std::lock_guard lock(session.mutex);
-      return session.search.has_value();
+      return session.search != nullptr;
     };
     if (active()) return Refuse(CKR_OPERATION_ACTIVE);
     if (auto refreshed = session.token->Refresh(); !refreshed) return refreshed;
-    Search search;
-    search.handles =
-        session.token->Select([&](const Object& object) { return Matches(object, *wanted); });
+    auto search = std::make_shared<Search>(*session.token, *wanted);
     const std::lock_guard lock(session.mutex);
-    if (session.search.has_value()) return Refuse(CKR_OPERATION_ACTIVE);
+    if (session.search != nullptr) return Refuse(CKR_OPERATION_ACTIVE);
     session.search = std::move(search);
     return {};
   });
@@ -158,13 +156,15 @@ CK_RV C_FindObjects(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE_PTR phObject,
     if (pulObjectCount == nullptr || (phObject == nullptr && ulMaxObjectCount != 0)) {
       return Refuse(CKR_ARGUMENTS_BAD);
     }
-    const std::lock_guard lock(session.mutex);
-    if (!session.search) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
-    Search& search = *session.search;
-    const size_t count = std::min<size_t>(ulMaxObjectCount, search.handles.size() - search.next);
-    std::copy_n(search.handles.begin() + static_cast<ptrdiff_t>(search.next), count, phObject);
-    search.next += count;
-    *pulObjectCount = count;
+    std::shared_ptr<Search> search;
+    {
+      const std::lock_guard lock(session.mutex);
+      search = session.search;
+    }
+    if (search == nullptr) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
+    const auto found = search->Next(*session.token, ulMaxObjectCount);
+    std::ranges::copy(found, phObject);
+    *pulObjectCount = found.size();
     return {};
   });
 }
@@ -172,7 +172,7 @@ CK_RV C_FindObjects(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE_PTR phObject,
 CK_RV C_FindObjectsFinal(CK_SESSION_HANDLE hSession) {
   return EnterSession(__func__, hSession, [&](Session& session) -> CkStatus {
     const std::lock_guard lock(session.mutex);
-    if (!session.search) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
+    if (session.search == nullptr) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
     session.search.reset();
     return {};
   });

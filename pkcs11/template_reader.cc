@@ -67,6 +67,20 @@ std::expected<TemplateReader, CK_RV> TemplateReader::ReadAt(const uint8_t* attri
   return reader;
 }
 
+TemplateReader TemplateReader::KeepIn(std::vector<uint8_t>& bytes) const {
+  bytes.clear();
+  for (const TemplateEntry& entry : entries_) {
+    bytes.insert(bytes.end(), entry.value.begin(), entry.value.end());
+  }
+  TemplateReader kept = *this;
+  std::span<const uint8_t> rest = bytes;
+  for (TemplateEntry& entry : kept.entries_) {
+    entry.value = rest.first(entry.value.size());
+    rest = rest.subspan(entry.value.size());
+  }
+  return kept;
+}
+
 std::optional<std::span<const uint8_t>> TemplateReader::Get(CK_ATTRIBUTE_TYPE type) const {
   const auto found = std::ranges::lower_bound(entries_, type, {}, &TemplateEntry::type);
   if (found == entries_.end() || found->type != type) return std::nullopt;

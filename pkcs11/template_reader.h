@@ -49,6 +49,10 @@ class TemplateReader {
 
   bool Has(CK_ATTRIBUTE_TYPE type) const { return Get(type).has_value(); }
 
+  // KeepIn returns the same template with its values copied to |bytes|, valid as long as those
+  // are: for values that are no secrets. Arrays in template attributes are copied as they are.
+  TemplateReader KeepIn(std::vector<uint8_t>& bytes) const;
+
   // Get returns the value's bytes as given, unchecked.
   std::optional<std::span<const uint8_t>> Get(CK_ATTRIBUTE_TYPE type) const;
 

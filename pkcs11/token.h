@@ -116,10 +116,14 @@ class Token {
   // ForgetSession drops the objects of a session.
   void ForgetSession(CK_SESSION_HANDLE session) { table_.RemoveSession(session); }
 
+  // Present and Select: see ObjectTable. Selected is only what the present login may see.
+  HandleRange Present() const { return table_.Present(); }
+
   template <class Wanted>
-  std::vector<CK_OBJECT_HANDLE> Select(Wanted&& wanted) const {
+  std::vector<CK_OBJECT_HANDLE> Select(const IndexKeys& keys, HandleRange range, size_t most,
+                                       Wanted&& wanted) const {
     const bool user = login() == Login::kUser;
-    return table_.Select([&](const Object& object) {
+    return table_.Select(keys, range, most, [&](const Object& object) {
       return (user || !object.Is(CKA_PRIVATE)) && !object.IsExpired() && wanted(object);
     });
   }

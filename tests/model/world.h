@@ -63,16 +63,22 @@ class World {
     std::optional<Bytes> key;
     bool private_key = false;
   };
-  // Hit is what a search found: an object, and how often it had left with its user by then. If it
-  // leaves after that, the handle that is still handed out is of nothing.
+  // Hit is an object that was there when a search began, and how often it had left with its user by
+  // then: if it leaves after that, it is not found.
   struct Hit {
     int object;
     unsigned departures;
+    bool matched;  // at the beginning
+    bool sure;     // whenever it was looked at: it has to be found
+  };
+  struct Search {
+    blackbox::Template wanted;
+    std::vector<Hit> left;  // what has not been handed out
   };
   struct Session {
     bool read_write;
     std::optional<Operation> operations[kOperationKinds];
-    std::optional<std::vector<Hit>> search;  // what has not been handed out
+    std::optional<Search> search;
   };
   struct Object {
     Kind kind;
@@ -147,10 +153,12 @@ class World {
   Bytes ReadOk(CK_SESSION_HANDLE session, int object, CK_ATTRIBUTE_TYPE type);
   void CompareObject(CK_SESSION_HANDLE session, int object);
   bool Matches(const Object& object, const blackbox::Template& wanted) const;
-  // Takes the model object that |handle|, which is new, belongs to out of |among|.
   // Profiles are the token's own objects that match.
   std::vector<CK_OBJECT_HANDLE> Profiles(CK_SESSION_HANDLE session,
                                          const blackbox::Template& wanted);
+  // AllHits returns every object that there is, as a search for |wanted| begins.
+  std::vector<Hit> AllHits(const blackbox::Template& wanted) const;
+  // Takes the model object that |handle|, which is new, belongs to out of |among|.
   void Meet(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle, std::vector<Hit>& among);
   void Forget(int object);
   void DropPrivate();

@@ -25,32 +25,31 @@ std::vector<CK_OBJECT_HANDLE> World::Profiles(CK_SESSION_HANDLE session, const T
   return std::move(found.handles);
 }
 
-void World::Meet(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle, std::vector<Hit>& among) {
-  const auto here = [&](const Hit& hit) {
-    const auto object = objects_.find(hit.object);
-    return object != objects_.end() && object->second.departures == hit.departures ? &object->second
-                                                                                   : nullptr;
-  };
-  auto at = among.end();
-  if (const auto known = handles_.find(handle); known != handles_.end()) {
-    at = std::ranges::find_if(
-        among, [&](const Hit& hit) { return hit.object == known->second && here(hit) != nullptr; });
-    if (at == among.end()) Fail("an object was found that does not match, or twice");
-  } else {
-    const auto id = blackbox::Read(session, handle, CKA_UNIQUE_ID);
-    const bool gone = id.rv == CKR_OBJECT_HANDLE_INVALID;
-    if (!gone) Expect("C_GetAttributeValue (found)", CKR_OK, id.rv);
-    at = std::ranges::find_if(among, [&](const Hit& hit) {
-      Object* object = here(hit);
-      if (gone || object == nullptr) return gone && object == nullptr;
-      return object->handle == 0 && object->attributes.at(CKA_UNIQUE_ID) == id.value;
-    });
-    if (at == among.end()) Fail("an object was found that there is not");
-    if (Object* object = here(*at); object != nullptr) {
-      object->handle = handle;
-      handles_[handle] = at->object;
-    }
+std::vector<World::Hit> World::AllHits(const Template& wanted) const {
+  std::vector<Hit> all;
+  for (const auto& [index, object] : objects_) {
+    const bool matches = Matches(object, wanted);
+    all.push_back({index, object.departures, matches, matches});
   }
+  return all;
+}
+
+void World::Meet(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle, std::vector<Hit>& among) {
+  const auto known = handles_.find(handle);
+  const Bytes id = known != handles_.end() ? Bytes() : [&] {
+    const auto read = blackbox::Read(session, handle, CKA_UNIQUE_ID);
+    Expect("C_GetAttributeValue (found)", CKR_OK, read.rv);
+    return read.value;
+  }();
+  const auto at = std::ranges::find_if(among, [&](const Hit& hit) {
+    const Object& object = objects_.at(hit.object);
+    return known != handles_.end()
+               ? hit.object == known->second
+               : object.handle == 0 && object.attributes.at(CKA_UNIQUE_ID) == id;
+  });
+  if (at == among.end()) Fail("an object was found that does not match, or twice");
+  objects_.at(at->object).handle = handle;
+  handles_[handle] = at->object;
   among.erase(at);
 }
 
@@ -80,11 +79,7 @@ void World::FindInit() {
     Expect("C_FindObjects (profile)", CKR_OK, P11().C_FindObjects(session, &found, 1, &count));
     if (count != 1 || found != profile) Fail("a profile object was not found");
   }
-  std::vector<Hit> matching;
-  for (const auto& [index, object] : objects_) {
-    if (Matches(object, wanted)) matching.push_back({index, object.departures});
-  }
-  sessions_.at(session).search = std::move(matching);
+  sessions_.at(session).search = {wanted, AllHits(wanted)};
 }
 
 void World::FindNext() {
@@ -98,11 +93,25 @@ void World::FindNext() {
   if (want == CKR_OK && !sessions_.at(session).search) want = CKR_OPERATION_NOT_INITIALIZED;
   Expect("C_FindObjects", want, rv);
   if (want != CKR_OK) return;
-  std::vector<Hit>& left = *sessions_.at(session).search;
-  if (count != std::min(found.size(), left.size())) {
-    Fail("C_FindObjects found " + std::to_string(count) + " of " + std::to_string(left.size()));
+  Search& search = *sessions_.at(session).search;
+  // Found is what matched at the beginning or matches now, and is there; what matched all the time
+  // has to be.
+  std::vector<Hit> may, may_not;
+  for (Hit hit : search.left) {
+    const auto object = objects_.find(hit.object);
+    if (object == objects_.end() || object->second.departures != hit.departures) continue;
+    const bool matches = Matches(object->second, search.wanted);
+    hit.sure = hit.sure && matches;
+    (hit.matched || matches ? may : may_not).push_back(hit);
   }
-  for (CK_ULONG i = 0; i < count; ++i) Meet(session, found[i], left);
+  for (CK_ULONG i = 0; i < count; ++i) Meet(session, found[i], may);
+  const auto missed = std::ranges::count(may, true, &Hit::sure);
+  if (count > found.size() || (count < found.size() && missed > 0)) {
+    Fail("C_FindObjects found " + std::to_string(count) + " of " + std::to_string(found.size()) +
+         ", and not " + std::to_string(missed));
+  }
+  search.left = std::move(may_not);
+  search.left.insert(search.left.end(), may.begin(), may.end());
 }
 
 void World::FindFinal() {
@@ -134,10 +143,8 @@ void World::CheckEverything() {
   if (SessionProblem(session) != CKR_OK || sessions_.at(session).search) return;
   Template wanted;
   if (IsBeside()) wanted.With(CKA_LABEL, label_);
-  std::vector<Hit> visible;
-  for (const auto& [index, object] : objects_) {
-    if (Matches(object, wanted)) visible.push_back({index, object.departures});
-  }
+  std::vector<Hit> visible = AllHits(wanted);
+  std::erase_if(visible, [](const Hit& hit) { return !hit.matched; });
   const auto found = blackbox::Find(session, wanted);
   Expect("C_FindObjects (all)", CKR_OK, found.rv);
   std::vector<Hit> left = visible;

@@ -9,6 +9,7 @@
 #include "pkcs11/object.h"
 #include "pkcs11/token.h"
 #include "tests/unit/log_capture.h"
+#include "tests/unit/select_all.h"
 #include "tests/unit/store_testing.h"
 #include "vault/secret_stack.h"
 
@@ -89,7 +90,7 @@ class TokenDamageTest : public testing::Test {
     EXPECT_TRUE((*token)->LogIn(CKU_USER, PinOf("user pin")));
     found.log = Captured([&] { EXPECT_TRUE((*token)->Refresh()); });
     for (const CK_OBJECT_HANDLE handle :
-         (*token)->Select([](const Object& object) { return object.row != 0; })) {
+         SelectAll(**token, [](const Object& object) { return object.row != 0; })) {
       found.rows.insert((*token)->Find(handle)->row);
     }
     return found;
@@ -146,7 +147,7 @@ TEST_F(TokenDamageTest, AForgedSecretOfAPrivateKeyFailsAtItsFirstUse) {
   ASSERT_TRUE((*token)->SessionOpened(true));
   ASSERT_TRUE((*token)->LogIn(CKU_USER, PinOf("user pin")));
   ASSERT_TRUE((*token)->Refresh());
-  const auto handles = (*token)->Select([](const Object& object) { return object.row == 3; });
+  const auto handles = SelectAll(**token, [](const Object& object) { return object.row == 3; });
   ASSERT_EQ(handles.size(), 1U);
   CK_RV code = CKR_OK;
   EXPECT_EQ(Captured([&] { code = (*token)->Find(handles[0])->secret->Open().error(); }),

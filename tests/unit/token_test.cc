@@ -11,6 +11,7 @@
 
 #include "mechanisms/vendor.h"
 #include "pkcs11/module.h"
+#include "tests/unit/select_all.h"
 #include "tests/unit/store_testing.h"
 #include "vault/secret_stack.h"
 
@@ -55,7 +56,8 @@ class TokenTest : public testing::Test {
   // All but the profiles.
   static std::vector<CK_OBJECT_HANDLE> All(Token& token) {
     EXPECT_TRUE(token.Refresh());
-    return token.Select([](const Object& object) { return object.object_class() != CKO_PROFILE; });
+    return SelectAll(token,
+                     [](const Object& object) { return object.object_class() != CKO_PROFILE; });
   }
 
   // Changes the one row of the file behind the token's back, checksums included.
