@@ -1,6 +1,7 @@
 """secretmem-pkcs11 token."""
 
 import errno
+import glob
 import json
 import os
 import pty
@@ -181,6 +182,20 @@ class Tokens(ToolTest):
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return status, shown.decode()
 
+    def test_a_kernel_that_refuses(self):
+        answer = self.run_confined(
+            lambda: refuse_secret_memory(errno.EPERM),
+            *("token", "init", "--label", "b", "--so-pin-file", self.path("so.pin")),
+            *("--pin-file", self.path("user.pin")),
+            status=5,
+        )
+        self.assertRegex(
+            answer.stderr,
+            rf"\nsecretmem-pkcs11: initialising {module_path()}: a seccomp filter of this container "
+            r"or service forbids memfd_secret\(2\)\n  -> Allow the system call memfd_secret ",
+        )
+        self.assertEqual(self.json("token", "list"), [])
+
     def test_delete(self):
         serial = self.init()
         self.expect_tool(
@@ -279,6 +294,18 @@ class Backups(BackupCase):
         self.assertEqual(self.labels(), ["kept"])
         self.assertEqual(os.listdir(self.tokens), [self.serial + ".token"])
         self.assertEqual(stat.S_IMODE(os.stat(self.token_file(self.serial)).st_mode), 0o600)
+
+    def test_backups_of_every_format(self):
+        """Whatever version has made a backup, this one puts it back, and opens all of it."""
+        found = glob.glob(os.path.join(os.path.dirname(__file__), "../formats/format-*.token"))
+        self.assertGreater(len(found), 0)
+        for file in found:
+            with open(file.replace(".token", ".json"), encoding="utf-8") as f:
+                serial = json.load(f)["serial"]
+            answer = self.json("token", "restore", "--pin-file", "user.pin", file)
+            self.assertEqual((answer["serial"], answer["unopened_objects"]), (serial, 0))
+            self.assertGreater(answer["opened_objects"], 5)
+            self.run_program(*self.command("token", "delete", serial, "--yes"))
 
     def test_a_backup_writes_over_nothing(self):
         self.write("there", b"mine")
