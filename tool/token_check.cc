@@ -1,5 +1,6 @@
 #include "tool/token_check.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "pkcs11/object_codec.h"
@@ -45,7 +46,8 @@ bool Verifies(const ObjectRow& row, RowKind of, const SealingKeys* keys) {
     if (!vault) return broken(vault.error());
   }
   // What it is found by is sealed by nothing, but follows from the rest.
-  return Must(EncodeRow(**object, keys), "opening an object").index == row.index;
+  return std::ranges::is_permutation(Must(EncodeRow(**object, keys), "opening an object").index,
+                                     row.index);
 }
 
 // KindOf returns under which keys a row is sealed.
@@ -81,6 +83,9 @@ TokenCheck CheckToken(const Config& config, const std::string& path, const PinTe
   TokenStore store = FromStore(TokenStore::Open(path));
   const TokenRecord record = FromStore(store.Read());
   const Snapshot all = FromStore(store.LoadAll());
+  if (all.index_damaged) {
+    throw StoreError{StoreError::Kind::kCorrupt, path + ": its index is damaged"};
+  }
   const CkStatus ready = PrepareVault(config);
   if (!ready && pin != nullptr) {
     throw ToolError(
