@@ -83,9 +83,6 @@ TokenCheck CheckToken(const Config& config, const std::string& path, const PinTe
   TokenStore store = FromStore(TokenStore::Open(path));
   const TokenRecord record = FromStore(store.Read());
   const Snapshot all = FromStore(store.LoadAll());
-  if (all.index_damaged) {
-    throw StoreError{StoreError::Kind::kCorrupt, path + ": its index is damaged"};
-  }
   const CkStatus ready = PrepareVault(config);
   if (!ready && pin != nullptr) {
     throw ToolError(

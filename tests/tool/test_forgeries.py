@@ -92,6 +92,12 @@ class Forgeries(BackupCase):
                 f"UPDATE {table} SET {column}=?, sum=? WHERE rowid=?",
                 (values[column], values["sum"], found["row"]),
             )
+            if summed and column == "tags":
+                # The index says the same.
+                database.execute(
+                    "UPDATE tag SET hash=? WHERE hash=? AND object=?",
+                    (values["tags"][-16:], found["tags"][-16:], found["id"]),
+                )
         database.close()
 
     def test_a_changed_value_is_refused(self):
@@ -104,6 +110,14 @@ class Forgeries(BackupCase):
                         continue
                     self.forge(table, column, row, summed=False)
                     self.assertEqual(self.restores("forged"), REFUSED, (table, row, column))
+
+    def test_a_changed_index_is_refused(self):
+        for change in ("hash=zeroblob(16)", "object=object+1"):
+            shutil.copy(self.whole, self.path("forged"))
+            with sqlite3.connect(self.path("forged")) as database:
+                database.execute(f"UPDATE tag SET {change} WHERE hash=(SELECT max(hash) FROM tag)")
+            database.close()
+            self.assertEqual(self.restores("forged"), REFUSED, change)
 
     def test_what_is_sealed_is_opened(self):
         for row, column, without, with_pin in (
