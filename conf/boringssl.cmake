@@ -114,6 +114,13 @@ if(EXISTS ${boringssl_include}/openssl/mlkem.h)
 else()
   set(boringssl_has_ml_kem OFF)
 endif()
+# The same with X-Wing, since 2025.
+if(EXISTS ${boringssl_include}/openssl/xwing.h)
+  set(boringssl_has_xwing ON)
+  target_compile_definitions(boringssl_crypto PUBLIC SECRETMEM_XWING)
+else()
+  set(boringssl_has_xwing OFF)
+endif()
 if(SECRETMEM_SANITIZE MATCHES "address")
   # GCC does not have the __has_feature by which BoringSSL notices.
   target_compile_definitions(boringssl_crypto PRIVATE OPENSSL_ASAN)

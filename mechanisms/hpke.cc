@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "mechanisms/hpke_context.h"
-#include "mechanisms/hpke_schedule.h"
 #include "mechanisms/secret_key.h"
 
 namespace secretmem {
@@ -93,7 +92,7 @@ class Decryption : public CipherOperation {
   CkResult<size_t> Final(std::span<uint8_t>) override { return Refuse(CKR_FUNCTION_NOT_SUPPORTED); }
   CkResult<size_t> Whole(std::span<const uint8_t> in, std::span<uint8_t> out) override {
     if (auto right = Check(Part::kWhole, in.size()); !right) return Refuse(right.error());
-    const auto enc = sent_.empty() ? in.first(kHpkeEncBytes) : std::span<const uint8_t>(sent_);
+    const auto enc = sent_.empty() ? in.first(request_.prefix()) : std::span<const uint8_t>(sent_);
     const auto context = BeginHpkeRecipient(request_, key_, psk_ ? &*psk_ : nullptr, enc);
     if (!context) return Refuse(context.error());
     auto aead = context->MakeAead(*request_.aead);
@@ -144,8 +143,7 @@ CkResult<NewKey> Export(const HpkeRequest& request, HpkeContext context, size_t 
   if (!exported) return Refuse(exported.error());
   const auto done = Succeeded(exported->WriteSecret([&](std::span<uint8_t> out) {
     return context.secret.WithSecret([&](std::span<const uint8_t> exporter) {
-      return HpkeExport(static_cast<uint16_t>(request.aead->id), exporter, request.exporter_context,
-                        out);
+      return HpkeExport(request.suite(), exporter, request.exporter_context, out);
     });
   }));
   if (!done) return Refuse(done.error());
@@ -169,7 +167,7 @@ CkResult<std::unique_ptr<CipherOperation>> EncryptHpke(CK_MECHANISM_TYPE /*type*
   if (!request) return Refuse(request.error());
   const auto psk = FindPsk(*request, key);
   if (!psk) return Refuse(psk.error());
-  std::vector<uint8_t> enc(kHpkeEncBytes);
+  std::vector<uint8_t> enc(request->kem->enc_bytes);
   const auto context = BeginHpkeSender(*request, key, *psk, enc);
   if (!context) return Refuse(context.error());
   auto aead = context->MakeAead(*request->aead);
@@ -187,7 +185,7 @@ CkResult<std::unique_ptr<CipherOperation>> DecryptHpke(CK_MECHANISM_TYPE /*type*
                                                        Parameter parameter, const Key& key) {
   auto request = ReadSealing(parameter);
   if (!request) return Refuse(request.error());
-  if (key.key_type != CKK_EC_MONTGOMERY || key.object_class != CKO_PRIVATE_KEY) {
+  if (key.key_type != request->kem->key_type || key.object_class != CKO_PRIVATE_KEY) {
     return Refuse(CKR_KEY_TYPE_INCONSISTENT);
   }
   const auto psk = FindPsk(*request, key);
@@ -206,7 +204,7 @@ CkResult<std::vector<uint8_t>> WrapHpkeWith(CK_MECHANISM_TYPE /*type*/, Paramete
   if (!psk) return Refuse(psk.error());
   std::vector<uint8_t> wrapped(request->prefix() + material.size() + kTag);
   const std::span<uint8_t> body = std::span(wrapped).subspan(request->prefix());
-  std::array<uint8_t, kHpkeEncBytes> enc;
+  std::vector<uint8_t> enc(request->kem->enc_bytes);
   const auto context = BeginHpkeSender(*request, wrapping, *psk, enc);
   if (!context) return Refuse(context.error());
   auto aead = context->MakeAead(*request->aead);
@@ -232,8 +230,8 @@ CkResult<Vault> UnwrapHpkeWith(CK_MECHANISM_TYPE /*type*/, Parameter parameter,
   const auto psk = FindPsk(*request, unwrapping);
   if (!psk) return Refuse(psk.error());
   if (wrapped.size() <= request->prefix() + kTag) return Refuse(CKR_WRAPPED_KEY_LEN_RANGE);
-  const auto enc =
-      request->enc.empty() ? wrapped.first(kHpkeEncBytes) : std::span<const uint8_t>(request->enc);
+  const auto enc = request->enc.empty() ? wrapped.first(request->prefix())
+                                        : std::span<const uint8_t>(request->enc);
   const auto context = BeginHpkeRecipient(*request, unwrapping, *psk, enc);
   if (!context) return Refuse(context.error());
   auto aead = context->MakeAead(*request->aead);
@@ -260,9 +258,10 @@ CkResult<Vault> UnwrapHpke(CK_MECHANISM_TYPE type, Parameter parameter, const Ke
 
 CkResult<size_t> HpkeCiphertextSize(CK_MECHANISM_TYPE /*type*/, Parameter parameter,
                                     const Key& key) {
-  if (key.key_type != CKK_EC_MONTGOMERY) return Refuse(CKR_KEY_TYPE_INCONSISTENT);
-  if (const auto request = ReadEncapsulation(parameter); !request) return Refuse(request.error());
-  return kHpkeEncBytes;
+  const auto request = ReadEncapsulation(parameter);
+  if (!request) return Refuse(request.error());
+  if (key.key_type != request->kem->key_type) return Refuse(CKR_KEY_TYPE_INCONSISTENT);
+  return request->kem->enc_bytes;
 }
 
 CkResult<Encapsulated> EncapsulateHpke(CK_MECHANISM_TYPE /*type*/, Parameter parameter,
@@ -273,7 +272,7 @@ CkResult<Encapsulated> EncapsulateHpke(CK_MECHANISM_TYPE /*type*/, Parameter par
   if (!psk) return Refuse(psk.error());
   const auto length = LengthOf(*request, wanted);
   if (!length) return Refuse(length.error());
-  std::vector<uint8_t> enc(kHpkeEncBytes);
+  std::vector<uint8_t> enc(request->kem->enc_bytes);
   auto context = BeginHpkeSender(*request, key, *psk, enc);
   if (!context) return Refuse(context.error());
   auto secret = Export(*request, std::move(*context), *length);
@@ -289,7 +288,7 @@ CkResult<NewKey> DecapsulateHpke(CK_MECHANISM_TYPE /*type*/, Parameter parameter
   if (!psk) return Refuse(psk.error());
   const auto length = LengthOf(*request, wanted);
   if (!length) return Refuse(length.error());
-  if (ciphertext.size() != kHpkeEncBytes) return Refuse(CKR_WRAPPED_KEY_LEN_RANGE);
+  if (ciphertext.size() != request->kem->enc_bytes) return Refuse(CKR_WRAPPED_KEY_LEN_RANGE);
   auto context = BeginHpkeRecipient(*request, key, *psk, ciphertext);
   if (!context) {
     const bool invalid = context.error() == CKR_ENCRYPTED_DATA_INVALID;

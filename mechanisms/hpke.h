@@ -4,7 +4,8 @@
 
 namespace secretmem {
 
-// CKM_SECRETMEM_HPKE (vendor.h): RFC 9180, single-shot, base and PSK mode, with X25519 keys.
+// CKM_SECRETMEM_HPKE (vendor.h): RFC 9180, single-shot, base and PSK mode, with the KEMs of
+// hpke_kem.h.
 // What is encrypted or wrapped is the encapsulated key, unless the parameter has a place for it,
 // then the ciphertext with its tag. A private key is wrapped as PKCS#8.
 CkResult<KeysNamed> HpkeNamesKeys(Parameter parameter);

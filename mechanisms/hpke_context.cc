@@ -3,9 +3,6 @@
 #include <algorithm>
 
 #include "mechanisms/ec_params.h"
-#include "mechanisms/ecdh_agreement.h"
-#include "mechanisms/hpke_schedule.h"
-#include "mechanisms/montgomery.h"
 
 namespace secretmem {
 namespace {
@@ -46,7 +43,7 @@ CkStatus Fill(HpkeContext& context, const HpkeRequest& request, const Vault* psk
   uint8_t key[32], nonce[kHpkeNonceBytes], exporter[kHpkeSecretBytes];
   HpkeKeys keys{
       {key, request.aead->key_bytes}, {nonce, context.nonce ? kHpkeNonceBytes : 0}, exporter};
-  HpkeSchedule schedule{static_cast<uint16_t>(request.aead->id), request.info};
+  HpkeSchedule schedule{request.suite(), request.info};
   schedule.psk_id = request.psk_id;
   const auto run = [&](std::span<const uint8_t> its) {
     schedule.psk = its;
@@ -91,6 +88,7 @@ CkResult<HpkeContext> Begin(const HpkeRequest& request, const Vault* psk, Agree&
 CkResult<HpkeRequest> ReadHpke(Parameter parameter) {
   const auto given = ReadParameter<CK_SECRETMEM_HPKE_PARAMS>(parameter);
   if (!given) return Refuse(given.error());
+  const HpkeKem* kem = FindHpkeKem(given->ulKem);
   const auto* aead = std::ranges::find(kAeads, given->ulAead, &HpkeAead::id);
   const auto info = ParameterBytes(given->pInfo, given->ulInfoLen);
   const auto aad = ParameterBytes(given->pAAD, given->ulAADLen);
@@ -99,11 +97,10 @@ CkResult<HpkeRequest> ReadHpke(Parameter parameter) {
   const auto context = ParameterBytes(given->pExporterContext, given->ulExporterContextLen);
   const bool with_psk = given->ulMode == CK_SECRETMEM_HPKE_MODE_PSK;
   const bool bare = given->ulOutput == CK_SECRETMEM_HPKE_OUTPUT_KEM;
-  if ((!with_psk && given->ulMode != CK_SECRETMEM_HPKE_MODE_BASE) ||
-      given->ulKem != CK_SECRETMEM_HPKE_X25519_HKDF_SHA256 ||
+  if ((!with_psk && given->ulMode != CK_SECRETMEM_HPKE_MODE_BASE) || kem == nullptr ||
       given->ulKdf != CK_SECRETMEM_HPKE_HKDF_SHA256 || aead == std::end(kAeads) ||
       (!bare && given->ulOutput != CK_SECRETMEM_HPKE_OUTPUT_EXPORT) || !info || !aad || !enc ||
-      !psk_id || !context || (!enc->empty() && enc->size() != kHpkeEncBytes)) {
+      !psk_id || !context || (!enc->empty() && enc->size() != kem->enc_bytes)) {
     return Refuse(CKR_MECHANISM_PARAM_INVALID);
   }
   // RFC 9180, 5.1: a PSK and its identity come together. The bare KEM knows nothing of them.
@@ -113,9 +110,9 @@ CkResult<HpkeRequest> ReadHpke(Parameter parameter) {
   if (bare && (with_psk || !info->empty() || !context->empty())) {
     return Refuse(CKR_MECHANISM_PARAM_INVALID);
   }
-  HpkeRequest request{aead, Bytes(*info),   Bytes(*aad), {},
-                      {},   Bytes(*psk_id), bare,        Bytes(*context)};
-  if (!enc->empty()) request.enc = {given->pEncapsulatedKey, kHpkeEncBytes};
+  HpkeRequest request{kem, aead,           Bytes(*info), Bytes(*aad),    {},
+                      {},  Bytes(*psk_id), bare,         Bytes(*context)};
+  if (!enc->empty()) request.enc = {given->pEncapsulatedKey, kem->enc_bytes};
   if (with_psk) request.psk = given->hPsk;
   return request;
 }
@@ -144,29 +141,20 @@ CkStatus HpkeContext::Start(Aead& aead, std::span<const uint8_t> aad, size_t siz
 
 CkResult<HpkeContext> BeginHpkeSender(const HpkeRequest& request, const Key& public_key,
                                       const Vault* psk, std::span<uint8_t> enc) {
-  if (public_key.key_type != CKK_EC_MONTGOMERY) return Refuse(CKR_KEY_TYPE_INCONSISTENT);
-  const auto point = PointOf(public_key);
-  if (!point) return Refuse(point.error());
-  const auto peer = ParseX25519Point(*point);
-  if (!peer) return Refuse(CKR_PUBLIC_KEY_INVALID);
-  return Begin(request, psk, [&](std::span<uint8_t, 32> shared) -> CK_RV {
-    uint8_t sent[kHpkeEncBytes];
-    if (!HpkeEncap(*peer, sent, shared)) return CKR_PUBLIC_KEY_INVALID;
-    std::ranges::copy(sent, enc.begin());
-    return CKR_OK;
+  if (public_key.key_type != request.kem->key_type) return Refuse(CKR_KEY_TYPE_INCONSISTENT);
+  return Begin(request, psk, [&](std::span<uint8_t, kHpkeSecretBytes> shared) {
+    return request.kem->encap(public_key, enc, shared);
   });
 }
 
 CkResult<HpkeContext> BeginHpkeRecipient(const HpkeRequest& request, const Key& private_key,
                                          const Vault* psk, std::span<const uint8_t> enc) {
-  if (private_key.key_type != CKK_EC_MONTGOMERY || private_key.object_class != CKO_PRIVATE_KEY) {
+  if (private_key.key_type != request.kem->key_type ||
+      private_key.object_class != CKO_PRIVATE_KEY) {
     return Refuse(CKR_KEY_TYPE_INCONSISTENT);
   }
-  return Begin(request, psk, [&](std::span<uint8_t, 32> shared) -> CK_RV {
-    const auto agreed = private_key.secret->WithSecret<32>(
-        [&](SecretView<32> key) { return HpkeDecap(key, enc.first<kHpkeEncBytes>(), shared); });
-    if (!agreed) return RvOf(agreed.error());
-    return *agreed ? CKR_OK : CKR_ENCRYPTED_DATA_INVALID;
+  return Begin(request, psk, [&](std::span<uint8_t, kHpkeSecretBytes> shared) {
+    return request.kem->decap(private_key, enc, shared);
   });
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include "mechanisms/aead.h"
+#include "mechanisms/hpke_kem.h"
+#include "mechanisms/hpke_schedule.h"
 #include "mechanisms/vendor.h"
 
 namespace secretmem {
@@ -16,6 +18,7 @@ struct HpkeAead {
 // HpkeRequest is CK_SECRETMEM_HPKE_PARAMS. What lies in the client's memory is copied, but for
 // |enc|, which is written to.
 struct HpkeRequest {
+  const HpkeKem* kem;
   const HpkeAead* aead;
   std::vector<uint8_t> info;
   std::vector<uint8_t> aad;
@@ -26,7 +29,11 @@ struct HpkeRequest {
   std::vector<uint8_t> exporter_context;
 
   // prefix is how many bytes come before the ciphertext.
-  size_t prefix() const { return enc.empty() ? 32 : 0; }
+  size_t prefix() const { return enc.empty() ? kem->enc_bytes : 0; }
+
+  HpkeSuite suite() const {
+    return {static_cast<uint16_t>(kem->id), static_cast<uint16_t>(aead->id)};
+  }
 };
 
 // ReadHpke: CKR_MECHANISM_PARAM_INVALID, for suites and modes that are not known too.
@@ -47,7 +54,7 @@ struct HpkeContext {
   CkStatus Start(Aead& aead, std::span<const uint8_t> aad, size_t size, Direction direction) const;
 };
 
-// BeginHpkeSender sets a sender up: a new ephemeral key goes to |enc|, 32 bytes.
+// BeginHpkeSender sets a sender up: the encapsulated key goes to |enc|, which has its size.
 // CKR_KEY_TYPE_INCONSISTENT, CKR_PUBLIC_KEY_INVALID.
 CkResult<HpkeContext> BeginHpkeSender(const HpkeRequest& request, const Key& public_key,
                                       const Vault* psk, std::span<uint8_t> enc);

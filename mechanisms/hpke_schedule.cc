@@ -5,6 +5,7 @@
 #include <openssl/hmac.h>
 
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <string_view>
 
@@ -20,21 +21,21 @@ Bytes Text(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
-// Suite is "HPKE" and the three numbers.
-struct Suite {
-  explicit Suite(uint16_t aead)
-      : id{'H',
-           'P',
-           'K',
-           'E',
-           0x00,
-           0x20,
-           0x00,
-           0x01,
-           static_cast<uint8_t>(aead >> 8),
-           static_cast<uint8_t>(aead)} {}
-  uint8_t id[10];
-};
+// SuiteId is "HPKE" and the three numbers (section 5.1).
+std::array<uint8_t, 10> SuiteId(const HpkeSuite& suite) {
+  const auto high = [](uint16_t number) { return static_cast<uint8_t>(number >> 8); };
+  const auto low = [](uint16_t number) { return static_cast<uint8_t>(number); };
+  return {'H',
+          'P',
+          'K',
+          'E',
+          high(suite.kem),
+          low(suite.kem),
+          0x00,
+          0x01,
+          high(suite.aead),
+          low(suite.aead)};
+}
 
 // HMAC-SHA256 of all |parts|, which are gone through as they lie: none is put together.
 bool Hmac(Bytes key, std::initializer_list<Bytes> parts, uint8_t* out) {
@@ -105,21 +106,21 @@ bool HpkeDecap(std::span<const uint8_t, 32> private_key, std::span<const uint8_t
 
 bool RunHpkeSchedule(const HpkeSchedule& schedule, std::span<const uint8_t> shared,
                      const HpkeKeys& keys) {
-  const Suite suite(schedule.aead);
+  const auto suite = SuiteId(schedule.suite);
   uint8_t context[1 + 2 * kHash];
   uint8_t secret[kHash];
   context[0] = schedule.psk.empty() ? 0 : 1;
-  return LabeledExtract(suite.id, {}, "psk_id_hash", schedule.psk_id, context + 1) &&
-         LabeledExtract(suite.id, {}, "info_hash", schedule.info, context + 1 + kHash) &&
-         LabeledExtract(suite.id, shared, "secret", schedule.psk, secret) &&
-         LabeledExpand(suite.id, secret, "key", context, keys.key) &&
-         LabeledExpand(suite.id, secret, "base_nonce", context, keys.nonce) &&
-         LabeledExpand(suite.id, secret, "exp", context, keys.exporter);
+  return LabeledExtract(suite, {}, "psk_id_hash", schedule.psk_id, context + 1) &&
+         LabeledExtract(suite, {}, "info_hash", schedule.info, context + 1 + kHash) &&
+         LabeledExtract(suite, shared, "secret", schedule.psk, secret) &&
+         LabeledExpand(suite, secret, "key", context, keys.key) &&
+         LabeledExpand(suite, secret, "base_nonce", context, keys.nonce) &&
+         LabeledExpand(suite, secret, "exp", context, keys.exporter);
 }
 
-bool HpkeExport(uint16_t aead, std::span<const uint8_t> exporter, std::span<const uint8_t> context,
-                std::span<uint8_t> out) {
-  return LabeledExpand(Suite(aead).id, exporter, "sec", context, out);
+bool HpkeExport(const HpkeSuite& suite, std::span<const uint8_t> exporter,
+                std::span<const uint8_t> context, std::span<uint8_t> out) {
+  return LabeledExpand(SuiteId(suite), exporter, "sec", context, out);
 }
 
 }  // namespace secretmem

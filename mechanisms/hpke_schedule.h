@@ -5,11 +5,11 @@
 
 namespace secretmem {
 
-// The computations of RFC 9180 with DHKEM(X25519, HKDF-SHA256) and HKDF-SHA256. All run on secret
-// stacks; what they write that is secret is to be secret memory. False if BoringSSL cannot, or for
-// a peer that gives an X25519 result of zeros.
+// The computations of RFC 9180: DHKEM(X25519, HKDF-SHA256), and HKDF-SHA256 after any KEM. All run
+// on secret stacks; what they write that is secret is to be secret memory. False if BoringSSL
+// cannot, or for a peer that gives an X25519 result of zeros.
 
-inline constexpr size_t kHpkeEncBytes = 32;
+inline constexpr size_t kX25519EncBytes = 32;
 inline constexpr size_t kHpkeSecretBytes = 32;  // Nsecret and Nh
 inline constexpr size_t kHpkeNonceBytes = 12;
 
@@ -19,9 +19,15 @@ bool HpkeEncap(std::span<const uint8_t, 32> public_key, std::span<uint8_t, 32> e
 bool HpkeDecap(std::span<const uint8_t, 32> private_key, std::span<const uint8_t, 32> enc,
                std::span<uint8_t, 32> shared);
 
+// HpkeSuite has the numbers of RFC 9180, 7; the KDF is HKDF-SHA256.
+struct HpkeSuite {
+  uint16_t kem;
+  uint16_t aead;
+};
+
 // HpkeSchedule is what the key schedule takes (section 5.1): the mode is PSK if there is a psk.
 struct HpkeSchedule {
-  uint16_t aead;
+  HpkeSuite suite;
   std::span<const uint8_t> info;
   std::span<const uint8_t> psk = {};
   std::span<const uint8_t> psk_id = {};
@@ -37,7 +43,7 @@ bool RunHpkeSchedule(const HpkeSchedule& schedule, std::span<const uint8_t> shar
                      const HpkeKeys& keys);
 
 // HpkeExport is section 5.3; |out| has at most 255 * 32 bytes.
-bool HpkeExport(uint16_t aead, std::span<const uint8_t> exporter, std::span<const uint8_t> context,
-                std::span<uint8_t> out);
+bool HpkeExport(const HpkeSuite& suite, std::span<const uint8_t> exporter,
+                std::span<const uint8_t> context, std::span<uint8_t> out);
 
 }  // namespace secretmem

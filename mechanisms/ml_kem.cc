@@ -3,13 +3,12 @@
 #include "mechanisms/ml_kem.h"
 
 #include <openssl/bytestring.h>
-#include <openssl/mem.h>
 #include <openssl/mlkem.h>
 
 #include <cstring>
-#include <memory>
 
 #include "mechanisms/ec_params.h"
+#include "mechanisms/on_heap.h"
 #include "mechanisms/pkcs8.h"
 #include "mechanisms/secret_key.h"
 
@@ -66,20 +65,6 @@ std::invoke_result_t<F&, MlKem768> With(const AttributeSource& attributes, F&& f
   if (set == MlKem768::kSet) return f(MlKem768());
   if (set == MlKem1024::kSet) return f(MlKem1024());
   return Refuse(CKR_PARAMETER_SET_NOT_SUPPORTED);
-}
-
-struct OpensslFree {
-  void operator()(void* memory) const { OPENSSL_free(memory); }
-};
-
-// On BoringSSL's heap, which is secret memory: expanded keys would take a third of a secret stack.
-template <class T>
-using OnHeap = std::unique_ptr<T, OpensslFree>;
-
-// NewOnHeap returns null where there is no memory. In a borrow.
-template <class T>
-OnHeap<T> NewOnHeap() {
-  return OnHeap<T>(static_cast<T*>(OPENSSL_malloc(sizeof(T))));
 }
 
 // Expand makes the whole private key of a seed, in a borrow.
@@ -227,8 +212,8 @@ CkResult<std::vector<uint8_t>> MlKemPublicKeyInfo(const Key& key) {
   });
 }
 
-std::optional<std::span<const uint8_t>> FindMlKemSecret(std::span<const uint8_t> secret,
-                                                        CK_ATTRIBUTE_TYPE type) {
+std::optional<std::span<const uint8_t>> FindSeed(std::span<const uint8_t> secret,
+                                                 CK_ATTRIBUTE_TYPE type) {
   if (type != CKA_SEED) return std::nullopt;
   return secret;
 }

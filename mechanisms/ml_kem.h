@@ -28,8 +28,9 @@ CkResult<NewKey> ImportMlKemPrivate(const AttributeSource& given);
 CkResult<Vault> MlKemToPkcs8(const Key& key);
 CkResult<NewKey> MlKemFromPkcs8(std::span<const uint8_t> der);
 CkResult<std::vector<uint8_t>> MlKemPublicKeyInfo(const Key& key);
-std::optional<std::span<const uint8_t>> FindMlKemSecret(std::span<const uint8_t> secret,
-                                                        CK_ATTRIBUTE_TYPE type);
+// X-Wing keys are kept as CKA_SEED too.
+std::optional<std::span<const uint8_t>> FindSeed(std::span<const uint8_t> secret,
+                                                 CK_ATTRIBUTE_TYPE type);
 
 // The shared secret has 32 bytes, and the new key all of them: CKR_KEY_SIZE_RANGE for a
 // CKA_VALUE_LEN or key type of fewer, CKR_TEMPLATE_INCONSISTENT for more.

@@ -32,6 +32,7 @@
 #include "mechanisms/tls_prf.h"
 #include "mechanisms/vendor.h"
 #include "mechanisms/weierstrass.h"
+#include "mechanisms/xwing.h"
 
 namespace secretmem {
 namespace {
@@ -374,6 +375,12 @@ constexpr Mechanism kRows[] = {
     {.type = CKM_SECRETMEM_RESEAL,
      .info = {224, 521, CKF_WRAP | kCurves | kPoints},
      .read_resealing = ReadResealing},
+#ifdef SECRETMEM_XWING
+    {.type = CKM_SECRETMEM_XWING_KEY_PAIR_GEN,
+     .info = {kXWingPublicBytes, kXWingPublicBytes, CKF_GENERATE_KEY_PAIR},
+     .generated_type = CKK_SECRETMEM_XWING,
+     .generate_key_pair = GenerateXWing},
+#endif
 };
 
 constexpr auto kMechanisms = [] {
@@ -416,7 +423,16 @@ constexpr KeyFamily kFamilies[] = {
      .to_pkcs8 = MlKemToPkcs8,
      .from_pkcs8 = MlKemFromPkcs8,
      .public_key_info = MlKemPublicKeyInfo,
-     .find_secret = FindMlKemSecret},
+     .find_secret = FindSeed},
+#endif
+#ifdef SECRETMEM_XWING
+    {.key_type = CKK_SECRETMEM_XWING,
+     .import_public = ImportXWingPublic,
+     .import_private = ImportXWingPrivate,
+     .to_pkcs8 = XWingToPkcs8,
+     .from_pkcs8 = XWingFromPkcs8,
+     .public_key_info = XWingPublicKeyInfo,
+     .find_secret = FindSeed},
 #endif
 };
 

@@ -21,11 +21,11 @@
 // lies in the same file, so whoever reads the file reads the key).
 #define CKA_SECRETMEM_AT_REST (CKA_SECRETMEM_BASE | 2UL)
 
-// CKA_SECRETMEM_BOUND_TO: byte array. Of a private key for key encapsulation: CKA_EC_POINT of the
-// one public key, the binding key, to which what is decapsulated may be wrapped. Given when the key
-// is made (C_GenerateKeyPair, C_CreateObject) and never changed. Such a key is sensitive, cannot be
-// extracted, and decapsulates only. Of a secret key: it was decapsulated with such a key. See
-// docs/hpke.md.
+// CKA_SECRETMEM_BOUND_TO: byte array. Of a private key for key encapsulation: CKA_EC_POINT, or
+// CKA_VALUE for X-Wing, of the one public key, the binding key, to which what is decapsulated may be
+// wrapped. Given when the key is made (C_GenerateKeyPair, C_CreateObject) and never changed. Such a
+// key is sensitive, cannot be extracted, and decapsulates only. Of a secret key: it was decapsulated
+// with such a key. See docs/hpke.md.
 #define CKA_SECRETMEM_BOUND_TO (CKA_SECRETMEM_BASE | 0x10UL)
 
 // CKA_SECRETMEM_LIFETIME: CK_ULONG, seconds, 1 to 2^32. Given in the template that makes a private
@@ -38,11 +38,15 @@
 // where that was changed; of the wall clock when it was made for session objects.
 #define CKA_SECRETMEM_EXPIRES (CKA_SECRETMEM_BASE | 0x21UL)
 
+// CKK_SECRETMEM_XWING: X-Wing keys (draft-connolly-cfrg-xwing-kem), in builds whose BoringSSL has
+// it. CKA_VALUE is a public key's 1,216 bytes, CKA_SEED a private key's 32, secret.
+#define CKK_SECRETMEM_XWING (CKK_VENDOR_DEFINED | 0x534d0001UL)
+
 #define CKM_SECRETMEM_BASE (CKM_VENDOR_DEFINED | 0x534d0000UL)
 
-// CKM_SECRETMEM_HPKE: hybrid public key encryption, RFC 9180, with X25519 keys. C_WrapKey,
-// C_UnwrapKey and their authenticated forms, C_EncryptInit and C_DecryptInit in one part,
-// C_EncapsulateKey and C_DecapsulateKey. The parameter is CK_SECRETMEM_HPKE_PARAMS.
+// CKM_SECRETMEM_HPKE: hybrid public key encryption, RFC 9180, with X25519 and X-Wing keys.
+// C_WrapKey, C_UnwrapKey and their authenticated forms, C_EncryptInit and C_DecryptInit in one
+// part, C_EncapsulateKey and C_DecapsulateKey. The parameter is CK_SECRETMEM_HPKE_PARAMS.
 #define CKM_SECRETMEM_HPKE (CKM_SECRETMEM_BASE | 1UL)
 
 // CKM_SECRETMEM_RESEAL: C_WrapKey that decapsulates with a bound key, which is its hKey, and wraps
@@ -50,12 +54,17 @@
 // CK_SECRETMEM_RESEAL_PARAMS.
 #define CKM_SECRETMEM_RESEAL (CKM_SECRETMEM_BASE | 2UL)
 
+// CKM_SECRETMEM_XWING_KEY_PAIR_GEN: C_GenerateKeyPair for CKK_SECRETMEM_XWING. No parameter.
+#define CKM_SECRETMEM_XWING_KEY_PAIR_GEN (CKM_SECRETMEM_BASE | 3UL)
+
 // ulMode, RFC 9180, 5.
 #define CK_SECRETMEM_HPKE_MODE_BASE 0UL
 #define CK_SECRETMEM_HPKE_MODE_PSK 1UL
 
-// ulKem, ulKdf and ulAead: RFC 9180, 7. CK_SECRETMEM_HPKE_EXPORT_ONLY is for encapsulation only.
+// ulKem, ulKdf and ulAead: RFC 9180, 7, and the registry for X-Wing. CK_SECRETMEM_HPKE_EXPORT_ONLY
+// is for encapsulation only.
 #define CK_SECRETMEM_HPKE_X25519_HKDF_SHA256 0x0020UL
+#define CK_SECRETMEM_HPKE_XWING 0x647aUL
 #define CK_SECRETMEM_HPKE_HKDF_SHA256 0x0001UL
 #define CK_SECRETMEM_HPKE_AES_128_GCM 0x0001UL
 #define CK_SECRETMEM_HPKE_AES_256_GCM 0x0002UL
@@ -77,7 +86,8 @@ struct CK_SECRETMEM_HPKE_PARAMS {
   CK_BYTE* pAAD;  // not for encapsulation
   CK_ULONG ulAADLen;
   // Where the encapsulated key goes, or comes from, if it is not to be in front of the ciphertext:
-  // 32 bytes. NULL and 0 otherwise, and for encapsulation, whose ciphertext it is.
+  // 32 bytes, 1,120 for X-Wing. NULL and 0 otherwise, and for encapsulation, whose ciphertext it
+  // is.
   CK_BYTE* pEncapsulatedKey;
   CK_ULONG ulEncapsulatedKeyLen;
   CK_OBJECT_HANDLE hPsk;  // 0 in base mode

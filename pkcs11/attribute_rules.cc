@@ -20,6 +20,7 @@ constexpr uint8_t kPublicOrSecret = kPublicKeyClass | kSecretKeyClass;
 constexpr uint8_t kPrivateOrSecret = kPrivateKeyClass | kSecretKeyClass;
 constexpr uint8_t kAll = kDataClass | kCertificateClass | kKeys | kProfileClass;
 constexpr uint8_t kEcFamilies = kMontgomeryFamily | kEdwardsFamily | kWeierstrassFamily;
+constexpr uint8_t kSeedFamilies = kMlKemFamily | kXWingFamily;
 
 // Given when the object is made, however it is made.
 constexpr uint16_t kMake = kCreate | kGenerate | kUnwrap | kDerive;
@@ -39,7 +40,7 @@ constexpr AttributeRule kRules[] = {
     {CKA_VALUE, kBytes, kPrivateKeyClass, kEcFamilies, kCreate | kRequired | kSecret, kAbsent},
     {CKA_VALUE, kBytes, kSecretKeyClass, kSymmetricFamily, kCreate | kRequired | kSecret, kAbsent},
 #ifdef SECRETMEM_ML_KEM
-    {CKA_VALUE, kBytes, kPublicKeyClass, kMlKemFamily, kCreate | kRequired, kAbsent},
+    {CKA_VALUE, kBytes, kPublicKeyClass, kSeedFamilies, kCreate | kRequired, kAbsent},
 #endif
     {CKA_OBJECT_ID, kBytes, kDataClass, kAnyFamily, kCreate | kDerive, kEmpty},
 
@@ -121,7 +122,7 @@ constexpr AttributeRule kRules[] = {
     {CKA_ENCAPSULATE, kBool, kPublicKeyClass, kAnyFamily, kAnyTime, kUsage},
     {CKA_DECAPSULATE, kBool, kPrivateKeyClass, kAnyFamily, kAnyTime, kUsage},
 #ifdef SECRETMEM_ML_KEM
-    {CKA_SEED, kBytes, kPrivateKeyClass, kMlKemFamily, kCreate | kRequired | kSecret, kAbsent},
+    {CKA_SEED, kBytes, kPrivateKeyClass, kSeedFamilies, kCreate | kRequired | kSecret, kAbsent},
 #endif
     {CKA_WRAP_TEMPLATE, kTemplate, kPublicOrSecret, kAnyFamily, kMake, kEmpty},
     {CKA_UNWRAP_TEMPLATE, kTemplate, kPrivateOrSecret, kAnyFamily, kMake, kEmpty},
@@ -131,7 +132,7 @@ constexpr AttributeRule kRules[] = {
     {CKA_SECRETMEM_PROTECTION, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
     {CKA_SECRETMEM_AT_REST, kString, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
     {CKA_SECRETMEM_BOUND_TO, kBytes, kPrivateKeyClass,
-     kMontgomeryFamily | kWeierstrassFamily | kMlKemFamily, kCreate | kGenerate, kAbsent},
+     kMontgomeryFamily | kWeierstrassFamily | kSeedFamilies, kCreate | kGenerate, kAbsent},
     {CKA_SECRETMEM_BOUND_TO, kBytes, kSecretKeyClass, kSymmetricFamily, kReadOnly, kBuilder},
     {CKA_SECRETMEM_LIFETIME, kLifetime, kPrivateOrSecret, kAnyFamily, kMake | kCopy, kAbsent},
     {CKA_SECRETMEM_EXPIRES, kUlong, kPrivateOrSecret, kAnyFamily, kReadOnly, kAbsent},
@@ -164,6 +165,9 @@ constexpr KeyTypeRule kKeyTypes[] = {
 #ifdef SECRETMEM_ML_KEM
     {CKK_ML_KEM, kEcClasses, kMlKemFamily, 0},
 #endif
+#ifdef SECRETMEM_XWING
+    {CKK_SECRETMEM_XWING, kEcClasses, kXWingFamily, 0},
+#endif
     {CKK_GENERIC_SECRET, kSecretKeyClass, kSymmetricFamily, kMacUsage},
     {CKK_AES, kSecretKeyClass, kSymmetricFamily, kCipherUsage | kMacUsage},
     {CKK_CHACHA20, kSecretKeyClass, kSymmetricFamily, kEncrypt | kDecrypt},
@@ -192,7 +196,7 @@ constexpr uint8_t kClassBits[] = {kDataClass,       kCertificateClass, kPublicKe
                                   kPrivateKeyClass, kSecretKeyClass,   kProfileClass};
 constexpr uint8_t kFamilyBits[] = {kMontgomeryFamily, kEdwardsFamily,   kWeierstrassFamily,
                                    kRsaFamily,        kSymmetricFamily, kMlKemFamily,
-                                   kAnyFamily};
+                                   kXWingFamily,      kAnyFamily};
 
 struct Places {
   uint8_t count = 0;

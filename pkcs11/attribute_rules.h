@@ -50,6 +50,7 @@ enum FamilyBit : uint8_t {
   kRsaFamily = 8,
   kSymmetricFamily = 16,
   kMlKemFamily = 32,
+  kXWingFamily = 64,
   kAnyFamily = 0xff,  // also what objects that are not keys have
 };
 

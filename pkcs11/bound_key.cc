@@ -2,15 +2,20 @@
 
 #include <algorithm>
 
+#include "mechanisms/xwing.h"
+#include "pkcs11/attribute_rules.h"
+
 namespace secretmem {
 namespace {
 
 constexpr CK_ATTRIBUTE_TYPE kOtherUses[] = {CKA_ENCRYPT, CKA_DECRYPT,      CKA_WRAP,   CKA_UNWRAP,
                                             CKA_SIGN,    CKA_SIGN_RECOVER, CKA_VERIFY, CKA_DERIVE};
 
-// Whether it has the form of CKA_EC_POINT: an X25519 key, or a NIST curve's uncompressed point.
-bool IsPoint(std::span<const uint8_t> value) {
+// Whether it has the form of a public key: X25519's, X-Wing's, or a NIST curve's uncompressed
+// point.
+bool IsPublicKey(std::span<const uint8_t> value) {
   if (value.size() == 32) return true;
+  if (value.size() == kXWingPublicBytes) return FindKeyType(CKK_SECRETMEM_XWING) != nullptr;
   for (const size_t size : {57U, 65U, 97U, 133U}) {
     const size_t header = size < 0x80 ? 2 : 3;
     if (value.size() == header + size && value[0] == 0x04 && value[header - 1] == size &&
@@ -30,9 +35,9 @@ bool MayKeepBound(const AttributeSet& attributes) {
 
 CK_RV SettleBoundKey(AttributeSet& attributes, const TemplateReader& given,
                      const AttributeSet* imposed) {
-  const auto point = attributes.Get(CKA_SECRETMEM_BOUND_TO);
-  if (!point) return CKR_OK;
-  if (!IsPoint(*point)) return CKR_ATTRIBUTE_VALUE_INVALID;
+  const auto binding = attributes.Get(CKA_SECRETMEM_BOUND_TO);
+  if (!binding) return CKR_OK;
+  if (!IsPublicKey(*binding)) return CKR_ATTRIBUTE_VALUE_INVALID;
   if (!attributes.GetBool(CKA_SENSITIVE).value_or(false) ||
       attributes.GetBool(CKA_EXTRACTABLE).value_or(true) || !MayKeepBound(attributes)) {
     return CKR_TEMPLATE_INCONSISTENT;
@@ -54,9 +59,10 @@ CK_RV SettleBoundKey(AttributeSet& attributes, const TemplateReader& given,
 
 CkStatus CheckBinding(const Object& wrapping, const Object& bound) {
   const auto wanted = bound.Get(CKA_SECRETMEM_BOUND_TO);
-  const auto point = wrapping.Get(CKA_EC_POINT);
-  if (!wanted || !point || wrapping.object_class() != CKO_PUBLIC_KEY ||
-      !std::ranges::equal(*wanted, *point)) {
+  const bool has_point = wrapping.key_type() != CKK_SECRETMEM_XWING;
+  const auto its = wrapping.Get(has_point ? CKA_EC_POINT : CKA_VALUE);
+  if (!wanted || !its || wrapping.object_class() != CKO_PUBLIC_KEY ||
+      !std::ranges::equal(*wanted, *its)) {
     return Refuse(CKR_KEY_NOT_WRAPPABLE);
   }
   return {};

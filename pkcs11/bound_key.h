@@ -17,7 +17,7 @@ inline bool IsBound(const Object& object) { return object.attributes.Has(CKA_SEC
 // secret would tell the secret. CKR_TEMPLATE_INCONSISTENT if |given| or |imposed| says otherwise,
 // if the key would not be sensitive or could be extracted, and for a token object that is not
 // private, which a store does not keep secret; CKR_ATTRIBUTE_VALUE_INVALID for what is no
-// CKA_EC_POINT.
+// public key of a binding key.
 CK_RV SettleBoundKey(AttributeSet& attributes, const TemplateReader& given,
                      const AttributeSet* imposed);
 

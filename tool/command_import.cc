@@ -7,6 +7,8 @@
 #include <optional>
 #include <string_view>
 
+#include "client/functions.h"
+#include "client/template.h"
 #include "tool/commands.h"
 #include "tool/module.h"
 #include "tool/page.h"
@@ -15,8 +17,10 @@ namespace secretmem::tool {
 
 namespace {
 
+using client::Bytes;
+using client::RvName;
+using client::Template;
 using nlohmann::ordered_json;
-using Bytes = std::vector<unsigned char>;
 
 constexpr CK_ULONG kTransportKeyBytes = 32;
 
@@ -81,7 +85,7 @@ class Side {
     return f().C_GetMechanismInfo(slot_.id, type, &info) == CKR_OK && (info.flags & use) != 0;
   }
 
-  std::vector<CK_OBJECT_HANDLE> Find(std::vector<CK_ATTRIBUTE> wanted) const {
+  std::vector<CK_OBJECT_HANDLE> Find(Template wanted) const {
     Check(f().C_FindObjectsInit(session(), wanted.data(), wanted.size()), "looking for objects");
     std::vector<CK_OBJECT_HANDLE> found;
     CK_OBJECT_HANDLE handle = 0;
@@ -123,28 +127,6 @@ class Side {
   Session session_;
 };
 
-// Template owns the values of its attributes.
-class Template {
- public:
-  void Add(CK_ATTRIBUTE_TYPE type, Bytes value) { values_.emplace_back(type, std::move(value)); }
-
-  std::vector<CK_ATTRIBUTE> View() {
-    std::vector<CK_ATTRIBUTE> view;
-    for (auto& [type, value] : values_) view.push_back({type, value.data(), value.size()});
-    return view;
-  }
-
- private:
-  std::vector<std::pair<CK_ATTRIBUTE_TYPE, Bytes>> values_;
-};
-
-template <class T>
-Bytes BytesOf(const T& value) {
-  Bytes bytes(sizeof(value));
-  memcpy(bytes.data(), &value, sizeof(value));
-  return bytes;
-}
-
 class Importer {
  public:
   Importer(const Side& from, const Side& to) : from_(from), to_(to) {
@@ -173,19 +155,19 @@ class Importer {
         from_.GetNumber(object, CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);
     const bool key = object_class == CKO_PRIVATE_KEY || object_class == CKO_SECRET_KEY;
     Template attributes;
-    attributes.Add(CKA_CLASS, BytesOf(object_class));
-    attributes.Add(CKA_LABEL, label);
+    attributes.With(CKA_CLASS, object_class);
+    attributes.With(CKA_LABEL, label);
     if (object_class != CKO_DATA) {
-      attributes.Add(CKA_ID, from_.Get(object, CKA_ID).value_or(Bytes()));
+      attributes.With(CKA_ID, from_.Get(object, CKA_ID).value_or(Bytes()));
     }
-    if (!to_.Find(attributes.View()).empty()) moved.left = "there is one of that label and ID";
-    attributes.Add(CKA_TOKEN, BytesOf(CK_BBOOL{CK_TRUE}));
+    if (!to_.Find(attributes).empty()) moved.left = "there is one of that label and ID";
+    attributes.With(CKA_TOKEN, true);
     const auto copy = [&](const char* kind, auto&... types) {
       moved.kind = kind;
       const auto list = [&](const auto& its) {
         for (const CK_ATTRIBUTE_TYPE type : its) {
           const auto value = from_.Get(object, type);
-          if (value && !value->empty()) attributes.Add(type, *value);
+          if (value && !value->empty()) attributes.With(type, *value);
         }
       };
       (list(types), ...);
@@ -212,12 +194,12 @@ class Importer {
     }
     if (!moved.left.empty()) return moved;
     if (key) {
-      attributes.Add(CKA_EXTRACTABLE, BytesOf(CK_BBOOL{CK_TRUE}));
-      moved.left = MoveKey(object, attributes.View());
+      attributes.With(CKA_EXTRACTABLE, true);
+      moved.left = MoveKey(object, attributes);
     } else {
-      auto view = attributes.View();
       CK_OBJECT_HANDLE made = 0;
-      const CK_RV rv = to_.f().C_CreateObject(to_.session(), view.data(), view.size(), &made);
+      const CK_RV rv =
+          to_.f().C_CreateObject(to_.session(), attributes.data(), attributes.size(), &made);
       if (rv != CKR_OK) moved.left = "this module does not take it: " + RvName(rv);
     }
     return moved;
@@ -225,7 +207,7 @@ class Importer {
 
  private:
   // MoveKey returns why the key stayed behind.
-  std::string MoveKey(CK_OBJECT_HANDLE object, std::vector<CK_ATTRIBUTE> view) {
+  std::string MoveKey(CK_OBJECT_HANDLE object, Template attributes) {
     if (!from_.IsTrue(object, CKA_EXTRACTABLE)) return "it is not extractable";
     CK_MECHANISM mechanism = {mechanism_, nullptr, 0};
     CK_ULONG size = 0;
@@ -238,7 +220,7 @@ class Importer {
     if (rv != CKR_OK) return "the other module does not wrap it: " + RvName(rv);
     CK_OBJECT_HANDLE made = 0;
     rv = to_.f().C_UnwrapKey(to_.session(), &mechanism, unwrapping_, wrapped.data(), size,
-                             view.data(), view.size(), &made);
+                             attributes.data(), attributes.size(), &made);
     if (rv != CKR_OK) return "this module does not take it: " + RvName(rv);
     return {};
   }
@@ -289,8 +271,7 @@ ExitCode TokenImport(const Common& common, const TokenImportOptions& options) {
   to.LogIn(ReadPin(options.pin, "user PIN of \"" + to.slot().label + "\"", false,
                    "--pin-file or --pin-fd"),
            "logging in to \"" + to.slot().label + "\"");
-  CK_BBOOL yes = CK_TRUE;
-  const auto objects = from.Find({{CKA_TOKEN, &yes, sizeof(yes)}});
+  const auto objects = from.Find(Template().With(CKA_TOKEN, true));
   Importer importer(from, to);
   std::vector<Moved> all;
   for (const CK_OBJECT_HANDLE object : objects) all.push_back(importer.Move(object));

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "tool/commands.h"
 #include "tool/config_words.h"
@@ -138,11 +139,29 @@ ExitCode TokenBackup(const Common& common, const std::string& name, const std::s
                     " to " + Printable(file) + ".");
 }
 
-ExitCode TokenRestore(const Common& common, const std::string& file, bool replace) {
-  const TokenFacts token = Restore(file, MustConfig().tokens_directory, replace);
-  return Report(
-      common, token,
-      "Restored " + Named(token) + " with " + Plural(token.keys + token.open_keys, "key") + ".");
+ExitCode TokenRestore(const Common& common, const TokenRestoreOptions& options) {
+  std::optional<PinText> pin;
+  if (options.ask_pin || !options.pin.file.empty() || options.pin.descriptor) {
+    pin.emplace(ReadPin(options.pin, "user PIN of the token in " + Printable(options.file), false,
+                        "--pin-file or --pin-fd"));
+  }
+  const auto [token, check] =
+      Restore(options.file, MustConfig(), options.replace, pin ? &*pin : nullptr);
+  if (!common.json) {
+    Page page;
+    page.Text("Restored " + Named(token) + " with " + Plural(token.keys + token.open_keys, "key") +
+              ".");
+    if (check.unopened != 0) {
+      page.Text("Not opened, for want of the PIN (--ask-pin, --pin-file): " +
+                Plural(check.unopened, "sealed object") + ".");
+    }
+    return kDone;
+  }
+  ordered_json out = TokenJson(token);
+  out["opened_objects"] = check.opened;
+  out["unopened_objects"] = check.unopened;
+  PrintJson(out);
+  return kDone;
 }
 
 }  // namespace secretmem::tool

@@ -29,7 +29,14 @@ ExitCode TokenInit(const Common& common, const TokenInitOptions& options);
 
 ExitCode TokenDelete(const Common& common, const std::string& name, bool yes);
 ExitCode TokenBackup(const Common& common, const std::string& name, const std::string& file);
-ExitCode TokenRestore(const Common& common, const std::string& file, bool replace);
+
+struct TokenRestoreOptions {
+  std::string file;
+  bool replace = false;
+  bool ask_pin = false;  // on the terminal
+  PinSource pin;         // neither this nor that: no PIN
+};
+ExitCode TokenRestore(const Common& common, const TokenRestoreOptions& options);
 
 struct TokenImportOptions {
   std::string from_module;
@@ -48,5 +55,22 @@ struct AuditOptions {
   std::vector<std::string> command;
 };
 ExitCode Audit(const Common& common, const AuditOptions& options);
+
+// BenchSubject is a module to be measured; with |token| empty, by a token made for that.
+struct BenchSubject {
+  std::string prefix;  // of its options: "", "against-"
+  std::string module;
+  std::string token;
+  PinSource pin;
+};
+struct BenchOptions {
+  BenchSubject subject;  // its module is the common one
+  BenchSubject against;  // without a module: nothing
+  std::vector<std::string> only;
+};
+ExitCode Bench(const Common& common, const BenchOptions& options);
+
+// BenchIds returns what |only| may name.
+std::vector<std::string> BenchIds();
 
 }  // namespace secretmem::tool

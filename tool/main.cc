@@ -26,6 +26,13 @@ void AddPinOptions(CLI::App* command, const std::string& name, const std::string
       ->excludes(file);
 }
 
+// AddSubjectOptions adds what names a token of |whose| and its PIN.
+void AddSubjectOptions(CLI::App* command, const std::string& whose, BenchSubject& subject) {
+  command->add_option("--" + subject.prefix + "token", subject.token,
+                      "use this token of " + whose + ", not a temporary one");
+  AddPinOptions(command, subject.prefix + "pin", "token's user", subject.pin);
+}
+
 int Run(int argc, char** argv) {
   CLI::App app("secretmem-pkcs11: keys in memory that nobody else can read");
   app.name("secretmem-pkcs11");
@@ -75,11 +82,16 @@ int Run(int argc, char** argv) {
   backup->add_option("file", file, "the backup, which must not exist yet")->required();
   backup->callback([&] { code = TokenBackup(common, name, file); });
 
-  bool replace = false;
-  auto* restore = token->add_subcommand("restore", "put a backup back, if all of it verifies");
-  restore->add_option("file", file, "the backup")->required();
-  restore->add_flag("--replace", replace, "in the place of the token that is there");
-  restore->callback([&] { code = TokenRestore(common, file, replace); });
+  TokenRestoreOptions restore;
+  auto* restore_command =
+      token->add_subcommand("restore", "put a backup back, if all of it verifies");
+  restore_command->add_option("file", restore.file, "the backup")->required();
+  restore_command->add_flag("--replace", restore.replace,
+                            "in the place of the token that is there");
+  restore_command->add_flag("--ask-pin", restore.ask_pin,
+                            "ask for the user's PIN, to open what it seals");
+  AddPinOptions(restore_command, "pin", "user's", restore.pin);
+  restore_command->callback([&] { code = TokenRestore(common, restore); });
 
   TokenImportOptions import;
   auto* import_command =
@@ -106,6 +118,18 @@ int Run(int argc, char** argv) {
       ->required();
   audit_command->positionals_at_end();
   audit_command->callback([&] { code = Audit(common, audit); });
+
+  BenchOptions bench;
+  auto* bench_command =
+      app.add_subcommand("bench", "how many operations a module does in a second");
+  AddSubjectOptions(bench_command, "the module", bench.subject);
+  bench_command->add_option("--against", bench.against.module, "another module, beside it");
+  bench.against.prefix = "against-";
+  AddSubjectOptions(bench_command, "that other module", bench.against);
+  bench_command->add_option("--only", bench.only, "no others than these operations")
+      ->delimiter(',')
+      ->check(CLI::IsMember(BenchIds()));
+  bench_command->callback([&] { code = Bench(common, bench); });
 
   try {
     app.parse(argc, argv);

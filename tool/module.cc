@@ -1,12 +1,13 @@
 #include "tool/module.h"
 
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include <climits>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+
+#include "client/functions.h"
+#include "tool/system.h"
 
 namespace secretmem::tool {
 
@@ -14,7 +15,6 @@ namespace {
 
 struct Answer {
   CK_RV rv;
-  const char* name;
   ExitCode code;
   const char* means;
   const char* remedy;
@@ -22,36 +22,35 @@ struct Answer {
 
 // What a user can do something about; the rest is shown by its name.
 constexpr Answer kAnswers[] = {
-    {CKR_PIN_INCORRECT, "CKR_PIN_INCORRECT", kPinRefused, "the PIN is wrong",
-     "After too many wrong PINs in a row (pin.max_failures) it is locked."},
-    {CKR_PIN_LOCKED, "CKR_PIN_LOCKED", kPinRefused, "the PIN is locked: too many wrong ones",
+    {CKR_PIN_INCORRECT, kPinRefused, "the PIN is wrong",
+     "Try again, but not often: after pin.max_failures wrong ones in a row it is locked. Where it "
+     "is "
+     "lost the security officer sets another: pkcs11-tool --init-pin --login --login-type so."},
+    {CKR_PIN_LOCKED, kPinRefused, "the PIN is locked: too many wrong ones",
      "The security officer sets a new user PIN: pkcs11-tool --init-pin --login --login-type so."},
-    {CKR_PIN_LEN_RANGE, "CKR_PIN_LEN_RANGE", kPinRefused, "the PIN is too short or too long",
+    {CKR_PIN_LEN_RANGE, kPinRefused, "the PIN is too short or too long",
      "The lengths allowed are pin.min_length and pin.max_length of the configuration."},
-    {CKR_PIN_INVALID, "CKR_PIN_INVALID", kPinRefused, "the PIN is not allowed", ""},
-    {CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED", kPinRefused,
-     "the token has no user PIN yet",
+    {CKR_PIN_INVALID, kPinRefused, "the PIN is not allowed", ""},
+    {CKR_USER_PIN_NOT_INITIALIZED, kPinRefused, "the token has no user PIN yet",
      "The security officer sets it: pkcs11-tool --init-pin --login --login-type so."},
-    {CKR_TOKEN_NOT_RECOGNIZED, "CKR_TOKEN_NOT_RECOGNIZED", kFailed,
-     "the token's file is damaged, or not a token",
+    {CKR_TOKEN_NOT_RECOGNIZED, kFailed, "the token's file is damaged, or not a token",
      "Put back a backup: secretmem-pkcs11 token restore."},
-    {CKR_TOKEN_WRITE_PROTECTED, "CKR_TOKEN_WRITE_PROTECTED", kFailed,
-     "the token's file cannot be written", "Look at the permissions of the tokens' directory."},
-    {CKR_DEVICE_MEMORY, "CKR_DEVICE_MEMORY", kNoSecretMemory, "there is not enough secret memory",
+    {CKR_TOKEN_WRITE_PROTECTED, kFailed, "the token's file cannot be written",
+     "Look at the permissions of the tokens' directory."},
+    {CKR_DEVICE_MEMORY, kNoSecretMemory, "there is not enough secret memory",
      "Raise the memory-lock limit: ulimit -l, LimitMEMLOCK= in a systemd unit. secretmem-pkcs11 "
      "status shows it."},
-    {CKR_DEVICE_ERROR, "CKR_DEVICE_ERROR", kFailed, "the token's file could not be used",
+    {CKR_DEVICE_ERROR, kFailed, "the token's file could not be used",
      "SECRETMEM_PKCS11_LOG=error has the module say why."},
-    {CKR_FUNCTION_FAILED, "CKR_FUNCTION_FAILED", kFailed, "the module could not",
+    {CKR_FUNCTION_FAILED, kFailed, "the module could not",
      "SECRETMEM_PKCS11_LOG=error has the module say why; secretmem-pkcs11 status looks further."},
-    {CKR_GENERAL_ERROR, "CKR_GENERAL_ERROR", kFailed, "the module could not",
+    {CKR_GENERAL_ERROR, kFailed, "the module could not",
      "SECRETMEM_PKCS11_LOG=error has the module say why; secretmem-pkcs11 status looks further."},
-    {CKR_SESSION_EXISTS, "CKR_SESSION_EXISTS", kFailed, "the token is in use", ""},
-    {CKR_HOST_MEMORY, "CKR_HOST_MEMORY", kFailed, "no memory is left", ""},
-    {CKR_KEY_UNEXTRACTABLE, "CKR_KEY_UNEXTRACTABLE", kFailed, "the key may not leave its token",
-     ""},
-    {CKR_MECHANISM_INVALID, "CKR_MECHANISM_INVALID", kFailed, "the module lacks the mechanism", ""},
-    {CKR_USER_NOT_LOGGED_IN, "CKR_USER_NOT_LOGGED_IN", kFailed, "this needs a login", ""},
+    {CKR_SESSION_EXISTS, kFailed, "the token is in use", ""},
+    {CKR_HOST_MEMORY, kFailed, "no memory is left", ""},
+    {CKR_KEY_UNEXTRACTABLE, kFailed, "the key may not leave its token", ""},
+    {CKR_MECHANISM_INVALID, kFailed, "the module lacks the mechanism", ""},
+    {CKR_USER_NOT_LOGGED_IN, kFailed, "this needs a login", ""},
 };
 
 }  // namespace
@@ -69,41 +68,42 @@ std::string DefaultModule() {
   return (above / SECRETMEM_INSTALLED_MODULE).lexically_normal();
 }
 
-std::string RvName(CK_RV rv) {
-  for (const Answer& answer : kAnswers) {
-    if (answer.rv == rv) return answer.name;
-  }
-  char text[32];
-  std::snprintf(text, sizeof(text), "CKR 0x%lx", rv);
-  return text;
-}
-
 void Check(CK_RV rv, const std::string& doing) {
   if (rv == CKR_OK) return;
   for (const Answer& answer : kAnswers) {
     if (answer.rv != rv) continue;
-    throw ToolError(answer.code, doing + ": " + answer.means + " (" + answer.name + ")",
+    throw ToolError(answer.code, doing + ": " + answer.means + " (" + client::RvName(rv) + ")",
                     answer.remedy);
   }
-  throw ToolError(kFailed, doing + ": " + RvName(rv));
+  throw ToolError(kFailed, doing + ": " + client::RvName(rv));
 }
+
+bool IsOurs(const std::string& path) { return path.find("secretmem-pkcs11") != std::string::npos; }
 
 std::string Trimmed(const unsigned char* text, size_t size) {
   while (size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\0')) --size;
   return std::string(reinterpret_cast<const char*>(text), size);
 }
 
-Module::Module(const std::string& path) : path_(path) {
-  handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle_ == nullptr) {
-    throw ToolError(kFailed, std::string("cannot load the module: ") + dlerror(),
-                    "Install it, or say where it is: --module FILE.");
+Module::Module(const std::string& path) try : path_(path), functions_(client::LoadFunctions(path)) {
+  const CK_RV rv = functions_->C_Initialize(nullptr);
+  const std::string doing = "initialising " + path;
+  if (rv != CKR_OK && !IsOurs(path)) {
+    throw ToolError(kFailed, doing + ": " + client::RvName(rv),
+                    "Its own documentation says what it needs, such as a configuration that this "
+                    "user can read.");
   }
-  const auto get = reinterpret_cast<CK_C_GetFunctionList>(dlsym(handle_, "C_GetFunctionList"));
-  if (get == nullptr || get(&functions_) != CKR_OK || functions_ == nullptr) {
-    throw ToolError(kFailed, path + " is no PKCS#11 module", "Say which is: --module FILE.");
+  if (rv == CKR_FUNCTION_FAILED) {
+    if (const SecretMemory memory = TrySecretMemory(); !memory.works) {
+      throw ToolError(kNoSecretMemory, doing + ": " + memory.reason, memory.remedy);
+    }
   }
-  Check(functions_->C_Initialize(nullptr), "initialising " + path);
+  Check(rv, doing);
+} catch (const ToolError&) {
+  throw;
+} catch (const std::runtime_error& error) {
+  throw ToolError(kFailed, std::string("cannot load the module: ") + error.what(),
+                  "Install it, or say where it is: --module FILE.");
 }
 
 Module::~Module() { functions_->C_Finalize(nullptr); }

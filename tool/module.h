@@ -46,7 +46,6 @@ class Module {
 
  private:
   std::string path_;
-  void* handle_ = nullptr;
   CK_FUNCTION_LIST* functions_ = nullptr;
 };
 
@@ -65,11 +64,11 @@ class Session {
   CK_SESSION_HANDLE handle_ = 0;
 };
 
-// RvName returns "CKR_PIN_INCORRECT", or the number where it is not a usual one.
-std::string RvName(CK_RV rv);
-
 // Check throws a ToolError that says what |doing| met, and what to do, unless |rv| is CKR_OK.
 void Check(CK_RV rv, const std::string& doing);
+
+// IsOurs says whether the file is a secretmem-pkcs11 module, by its path.
+bool IsOurs(const std::string& path);
 
 // Trimmed returns a blank-padded field without its padding.
 std::string Trimmed(const unsigned char* text, size_t size);

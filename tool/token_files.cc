@@ -66,15 +66,17 @@ void CopyInto(const std::string& from, const std::string& to) {
   target.PragmaText("PRAGMA journal_mode=DELETE");
 }
 
+[[noreturn]] void Broken(const std::string& shown, uint64_t objects) {
+  store::Throw(StoreError::Kind::kCorrupt,
+               shown + ": " + std::to_string(objects) + " of its objects are damaged");
+}
+
 // Verified looks at a file and throws unless everything in it is what was written.
 TokenFacts Verified(const std::string& path, const std::string& shown) {
   CheckWhole(path);
   TokenFacts facts = LookAt(path);
   if (!facts.problem.empty()) store::Throw(StoreError::Kind::kCorrupt, facts.problem);
-  if (facts.damaged != 0) {
-    store::Throw(StoreError::Kind::kCorrupt,
-                 shown + ": " + std::to_string(facts.damaged) + " of its objects are damaged");
-  }
+  if (facts.damaged != 0) Broken(shown, facts.damaged);
   return facts;
 }
 
@@ -166,7 +168,9 @@ TokenFacts Backup(const std::string& from, const std::string& to) try {
                   exists ? "Name a file that does not exist yet: nothing is written over." : "");
 }
 
-TokenFacts Restore(const std::string& from, const std::string& directory, bool replace) try {
+Restored Restore(const std::string& from, const Config& config, bool replace,
+                 const PinText* pin) try {
+  const std::string& directory = config.tokens_directory;
   Must(EnsureTokenDirectory(directory), "making the tokens' directory");
   // A copy is what is looked at and what is put in place: looking writes, and the backup may lie
   // where it must not be written to.
@@ -175,10 +179,15 @@ TokenFacts Restore(const std::string& from, const std::string& directory, bool r
     std::error_code error;
     std::filesystem::copy_file(from, scratch.name(),
                                std::filesystem::copy_options::overwrite_existing, error);
-    if (error) throw ToolError(kFailed, from + ": " + error.message());
+    if (error) {
+      throw ToolError(kFailed, from + ": " + error.message(),
+                      "Name a file that secretmem-pkcs11 token backup has written.");
+    }
     chmod(scratch.name().c_str(), 0600);
   }
   TokenFacts facts = Verified(scratch.name(), from);
+  const TokenCheck check = CheckToken(config, scratch.name(), pin);
+  if (check.broken != 0) Broken(from, check.broken);
   const std::string path = TokenFilePath(directory, facts.serial);
   store::TemporaryFile file(store::CanonicalPath(path));
   CopyInto(scratch.name(), file.name());
@@ -192,7 +201,7 @@ TokenFacts Restore(const std::string& from, const std::string& directory, bool r
   }
   file.Publish();
   facts.path = path;
-  return facts;
+  return {facts, check};
 } catch (const StoreError& error) {
   throw ToolError(kFailed, "nothing was restored: " + error.reason,
                   "This file is not a whole, unchanged backup; take another one.");

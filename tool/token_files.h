@@ -1,5 +1,5 @@
 // Token files as files: looking at them, copying them, putting them back. What they hold is
-// ciphertext and public attributes; no key is ever opened here.
+// ciphertext and public attributes; opening it is token_check.h's.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pkcs11/config.h"
+#include "tool/token_check.h"
 
 namespace secretmem::tool {
 
@@ -40,9 +41,17 @@ TokenFacts FindToken(const Config& config, const std::string& name);
 // others may be using it, and looks at the copy. Throws ToolError; then there is no |to|.
 TokenFacts Backup(const std::string& from, const std::string& to);
 
-// Restore puts the backup |from| into |directory| under its serial number. Refuses what does not
-// verify in whole; refuses to take a token's place unless it may |replace| it. Throws ToolError.
-TokenFacts Restore(const std::string& from, const std::string& directory, bool replace);
+// Restored is a token that was put back.
+struct Restored {
+  TokenFacts token;
+  TokenCheck check;
+};
+
+// Restore puts the backup |from| into the configuration's directory under its serial number. Opens
+// all that the file itself opens, and with |pin|, which may be null, all there is. Refuses what
+// does not verify in whole; refuses to take a token's place unless it may |replace| it. Throws
+// ToolError.
+Restored Restore(const std::string& from, const Config& config, bool replace, const PinText* pin);
 
 // Remove removes the token file at |path| and what SQLite keeps beside it.
 void Remove(const std::string& path);

@@ -186,6 +186,17 @@ Bytes Sha(const std::string& name, const Bytes& data) {
   return digest;
 }
 
+Bytes Shake256(const Bytes& data, size_t size) {
+  Bytes output(size);
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                        EVP_MD_CTX_free);
+  Check(EVP_DigestInit_ex(context.get(), EVP_shake256(), nullptr) == 1 &&
+            EVP_DigestUpdate(context.get(), data.data(), data.size()) == 1 &&
+            EVP_DigestFinalXOF(context.get(), output.data(), size) == 1,
+        "SHAKE256");
+  return output;
+}
+
 Bytes Hmac(const std::string& hash, const Bytes& key, const Bytes& data) {
   Bytes mac(EVP_MAX_MD_SIZE);
   unsigned size = 0;

@@ -27,6 +27,7 @@ RsaKey NewRsa(int bits);
 Bytes X25519(const Bytes& private_value, const Bytes& peer);
 Bytes EcdhP256(const Bytes& private_value, const Bytes& peer);
 Bytes Sha(const std::string& name, const Bytes& data);
+Bytes Shake256(const Bytes& data, size_t size);
 Bytes Hmac(const std::string& hash, const Bytes& key, const Bytes& data);
 Bytes Concat(const std::vector<Bytes>& parts);
 

@@ -14,6 +14,7 @@ inline constexpr CK_KEY_TYPE kKeyChaCha20 = 0x33;
 inline constexpr CK_ATTRIBUTE_TYPE kParameterSet = 0x61d;
 inline constexpr CK_ATTRIBUTE_TYPE kSeed = 0x637;
 inline constexpr CK_ULONG kMlKem768 = 2;  // CKP_ML_KEM_768
+inline constexpr CK_KEY_TYPE kKeyMlKem = 0x49;
 
 inline constexpr CK_ATTRIBUTE_TYPE kEncapsulate = 0x633;
 inline constexpr CK_ATTRIBUTE_TYPE kDecapsulate = 0x634;
@@ -49,6 +50,7 @@ inline constexpr CK_MECHANISM_TYPE kTlsExtendedMasterDh = 0x57;
 
 inline constexpr CK_MECHANISM_TYPE kHpke = 0xd34d0001;    // this project's own
 inline constexpr CK_MECHANISM_TYPE kReseal = 0xd34d0002;  // the same
+inline constexpr CK_MECHANISM_TYPE kXWingKeyPairGen = 0xd34d0003;
 inline constexpr CK_ATTRIBUTE_TYPE kBoundTo = 0xd34d0010;
 inline constexpr CK_ATTRIBUTE_TYPE kLifetime = 0xd34d0020;
 

@@ -171,6 +171,7 @@ std::string MechanismName(CK_MECHANISM_TYPE mechanism) {
       {CKM_SHA512_256_HMAC_GENERAL, "SHA512_256_HMAC_GENERAL"},
       {ck::kHpke, "SECRETMEM_HPKE"},
       {ck::kReseal, "SECRETMEM_RESEAL"},
+      {ck::kXWingKeyPairGen, "SECRETMEM_XWING_KEY_PAIR_GEN"},
   };
   const auto found = names.find(mechanism);
   if (found != names.end()) return found->second;

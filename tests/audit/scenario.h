@@ -65,6 +65,10 @@ void AddKemScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddHpkeScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 void AddMessageScenarios(CK_MECHANISM_TYPE, CK_FLAGS, std::vector<Scenario>*);
 
+// Everything between the shared secret of HPKE's KEM with that number and the keys of AES-256-GCM
+// in base mode without info, and an exported secret (RFC 9180, 5.1).
+std::vector<Secret> SecretsOfHpkeSchedule(const Bytes& kem_id, const Bytes& shared);
+
 void Append(std::vector<Secret>* all, const std::vector<Secret>& more);
 
 }  // namespace secretmem::audit

@@ -24,8 +24,7 @@ Bytes Expand(const Bytes& suite, const Bytes& prk, const char* label, const Byte
   return block;
 }
 
-// Everything between the agreement of |private_value|, whose public key is |public_value|, with
-// |enc| and the AEAD's key (RFC 9180, 4.1 and 5.1).
+// And from the agreement of |private_value|, whose public key is |public_value|, with |enc| (4.1).
 std::vector<Secret> SecretsOfHpke(const Bytes& private_value, const Bytes& public_value,
                                   const Bytes& enc) {
   const Bytes dh = X25519(private_value, enc);
@@ -33,18 +32,8 @@ std::vector<Secret> SecretsOfHpke(const Bytes& private_value, const Bytes& publi
   const Bytes kem = Concat({Text("KEM"), {0x00, 0x20}});
   const Bytes eae = Extract(kem, {}, "eae_prk", dh);
   const Bytes shared = Expand(kem, eae, "shared_secret", Concat({enc, public_value}), 32);
-  const Bytes suite = Concat({Text("HPKE"), {0x00, 0x20, 0x00, 0x01, 0x00, 0x02}});
-  const Bytes context =
-      Concat({{0}, Extract(suite, {}, "psk_id_hash", {}), Extract(suite, {}, "info_hash", {})});
-  const Bytes secret = Extract(suite, shared, "secret", {});
-  const Bytes exporter = Expand(suite, secret, "exp", context, 32);
-  Append(&all, {{"eae_prk", eae},
-                {"shared secret", shared},
-                {"schedule's secret", secret},
-                {"base nonce", Expand(suite, secret, "base_nonce", context, 12)},
-                {"exporter's secret", exporter},
-                {"exported secret", Expand(suite, exporter, "sec", {}, 32)}});
-  Append(&all, SecretsOfAes("AEAD key", Expand(suite, secret, "key", context, 32)));
+  all.push_back({"eae_prk", eae});
+  Append(&all, SecretsOfHpkeSchedule({0x00, 0x20}, shared));
   return all;
 }
 
@@ -209,6 +198,21 @@ Plan ResealPlan(Client& client) {
 }
 
 }  // namespace
+
+std::vector<Secret> SecretsOfHpkeSchedule(const Bytes& kem_id, const Bytes& shared) {
+  const Bytes suite = Concat({Text("HPKE"), kem_id, {0x00, 0x01, 0x00, 0x02}});
+  const Bytes context =
+      Concat({{0}, Extract(suite, {}, "psk_id_hash", {}), Extract(suite, {}, "info_hash", {})});
+  const Bytes secret = Extract(suite, shared, "secret", {});
+  const Bytes exporter = Expand(suite, secret, "exp", context, 32);
+  std::vector<Secret> all = {{"shared secret", shared},
+                             {"schedule's secret", secret},
+                             {"base nonce", Expand(suite, secret, "base_nonce", context, 12)},
+                             {"exporter's secret", exporter},
+                             {"exported secret", Expand(suite, exporter, "sec", {}, 32)}};
+  Append(&all, SecretsOfAes("AEAD key", Expand(suite, secret, "key", context, 32)));
+  return all;
+}
 
 void AddHpkeScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function, std::vector<Scenario>* all) {
   const auto add = [&](const std::string& name, std::function<Plan(Client&)> prepare) {

@@ -1,4 +1,6 @@
 // Encapsulation and decapsulation.
+#include <algorithm>
+
 #include "tests/audit/expected.h"
 #include "tests/audit/public_keys.h"
 #include "tests/audit/scenario.h"
@@ -88,48 +90,126 @@ Plan EcdhPlan(Client& client, CK_MECHANISM_TYPE mechanism, const Curve& curve, b
   return plan;
 }
 
-// ML-KEM-768 keys that can be read once the recording is complete. The handles are arguments 6, 7.
-PreparedCall GenerateMlKem(Client& client) {
+// Keys that can be read once the recording is complete: what ML-KEM and X-Wing make of a seed is
+// not something that the audit could compute. The handles are arguments 6, 7.
+PreparedCall GeneratePair(Client& client, CK_MECHANISM_TYPE mechanism, Template public_key) {
+  public_key.push_back(Flag(CKA_TOKEN, false));
+  public_key.push_back(Flag(ck::kEncapsulate, true));
   return PreparedCall("C_GenerateKeyPair", AUDIT_SLOT(C_GenerateKeyPair))
       .Number(client.session())
-      .Mechanism(ck::kMlKemKeyPairGen)
-      .Attributes({Flag(CKA_TOKEN, false), Ulong(ck::kParameterSet, ck::kMlKem768),
-                   Flag(ck::kEncapsulate, true)})
+      .Mechanism(mechanism)
+      .Attributes(public_key)
       .Attributes({Flag(CKA_TOKEN, false), Flag(CKA_PRIVATE, true), Flag(CKA_SENSITIVE, false),
                    Flag(CKA_EXTRACTABLE, true), Flag(ck::kDecapsulate, true)})
       .Handle()
       .Handle();
 }
 
-// The seed, d then z, and of what FIPS 203, algorithm 13, makes of d what the noise comes from.
-std::vector<Secret> SecretsOfMlKem(Client& client, CK_OBJECT_HANDLE key) {
-  const Bytes seed = client.Value(key, ck::kSeed);
+PreparedCall GenerateMlKem(Client& client) {
+  return GeneratePair(client, ck::kMlKemKeyPairGen, {Ulong(ck::kParameterSet, ck::kMlKem768)});
+}
+
+PreparedCall GenerateXWing(Client& client) {
+  return GeneratePair(client, ck::kXWingKeyPairGen, {});
+}
+
+// A seed, d then z, and of what FIPS 203, algorithm 13, makes of d what the noise comes from.
+std::vector<Secret> SecretsOfMlKemSeed(const Bytes& seed) {
   if (seed.size() != 64) throw CannotLook("no ML-KEM seed to look for");
   const Bytes expanded = Sha("SHA3-512", Concat({Bytes(seed.begin(), seed.begin() + 32), {3}}));
   return {{"ML-KEM seed", seed}, {"ML-KEM sigma", Bytes(expanded.begin() + 32, expanded.end())}};
 }
 
-Plan MlKemPairPlan(Client& client) {
+std::vector<Secret> SecretsOfMlKem(Client& client, CK_OBJECT_HANDLE key) {
+  return SecretsOfMlKemSeed(client.Value(key, ck::kSeed));
+}
+
+// XWingKey is what the draft (5.2) makes of a seed: ML-KEM's, and an X25519 key.
+struct XWingKey {
+  Bytes seed, ml_kem, x25519;
+
+  XWingKey(Client& client, CK_OBJECT_HANDLE key) : seed(client.Value(key, ck::kSeed)) {
+    if (seed.size() != 32) throw CannotLook("no X-Wing seed to look for");
+    const Bytes expanded = Shake256(seed, 96);
+    ml_kem.assign(expanded.begin(), expanded.begin() + 64);
+    x25519.assign(expanded.begin() + 64, expanded.end());
+  }
+
+  std::vector<Secret> Secrets() const {
+    std::vector<Secret> all = {{"X-Wing seed", seed}};
+    Append(&all, SecretsOfMlKemSeed(ml_kem));
+    Append(&all, SecretsOfX25519("X-Wing's X25519 key", x25519));
+    return all;
+  }
+
+  // And from |enc| to HPKE's AEAD key. ML-KEM's half is what the module decapsulates with it.
+  std::vector<Secret> SecretsOf(Client& client, const Bytes& enc) const {
+    const auto half = enc.begin() + 1088;
+    const CK_OBJECT_HANDLE alone =
+        client.Create(PreparedCall("C_CreateObject", AUDIT_SLOT(C_CreateObject))
+                          .Number(client.session())
+                          .Attributes({Ulong(CKA_CLASS, CKO_PRIVATE_KEY),
+                                       Ulong(CKA_KEY_TYPE, ck::kKeyMlKem),
+                                       Flag(CKA_TOKEN, false),
+                                       Ulong(ck::kParameterSet, ck::kMlKem768),
+                                       Flag(ck::kDecapsulate, true),
+                                       {ck::kSeed, ml_kem}})
+                          .Handle());
+    client.Must(Decapsulate(client, ck::kMlKem, {}, alone, Bytes(enc.begin(), half)));
+    const CK_OBJECT_HANDLE made = client.remote().Word(7);
+    client.Track(made);
+    const Bytes from_ml_kem = client.Value(made);
+    const Bytes agreed = X25519(x25519, Bytes(half, enc.end()));
+    Bytes base(32);
+    base[0] = 9;
+    const Bytes point = X25519(x25519, base);
+    const Bytes shared = Sha("SHA3-256", Concat({from_ml_kem,
+                                                 agreed,
+                                                 Bytes(half, enc.end()),
+                                                 point,
+                                                 {0x5c, 0x2e, 0x2f, 0x2f, 0x5e, 0x5c}}));
+    std::vector<Secret> all = Secrets();
+    all.push_back({"ML-KEM's shared secret", from_ml_kem});
+    Append(&all, SecretsOfField25519("agreement", agreed));
+    Append(&all, SecretsOfHpkeSchedule({0x64, 0x7a}, shared));
+    return all;
+  }
+};
+
+std::vector<Secret> SecretsOfXWing(Client& client, CK_OBJECT_HANDLE key) {
+  return XWingKey(client, key).Secrets();
+}
+
+Plan PairPlan(Client& client, PreparedCall (*generate)(Client&),
+              std::vector<Secret> (*secrets)(Client&, CK_OBJECT_HANDLE)) {
   Plan plan;
-  plan.calls.push_back(GenerateMlKem(client));
-  plan.learn = [](Client& after) {
+  plan.calls.push_back(generate(client));
+  plan.learn = [secrets](Client& after) {
     const CK_OBJECT_HANDLE public_key = after.remote().Word(6);
     const CK_OBJECT_HANDLE private_key = after.remote().Word(7);
     after.Track(public_key);
     after.Track(private_key);
-    return SecretsOfMlKem(after, private_key);
+    return secrets(after, private_key);
   };
   return plan;
 }
 
+struct PairOfHandles {
+  CK_OBJECT_HANDLE public_key, private_key;
+
+  PairOfHandles(Client& client, const PreparedCall& generate) {
+    client.Must(generate);
+    public_key = client.remote().Word(6);
+    private_key = client.remote().Word(7);
+    client.Track(public_key);
+    client.Track(private_key);
+  }
+};
+
 Plan MlKemPlan(Client& client, bool encapsulate) {
   constexpr size_t kCiphertext = 1088;
-  client.Must(GenerateMlKem(client));
-  const CK_OBJECT_HANDLE public_key = client.remote().Word(6);
-  const CK_OBJECT_HANDLE private_key = client.remote().Word(7);
-  client.Track(public_key);
-  client.Track(private_key);
-  const PreparedCall send = Encapsulate(client, ck::kMlKem, {}, public_key, kCiphertext);
+  const PairOfHandles pair(client, GenerateMlKem(client));
+  const PreparedCall send = Encapsulate(client, ck::kMlKem, {}, pair.public_key, kCiphertext);
   Plan plan;
   if (encapsulate) {
     plan.calls.push_back(send);
@@ -137,13 +217,48 @@ Plan MlKemPlan(Client& client, bool encapsulate) {
     client.Must(send);
     const Bytes sent = client.remote().Data(5, kCiphertext);
     client.Track(client.remote().Word(7));
-    plan.calls.push_back(Decapsulate(client, ck::kMlKem, {}, private_key, sent));
+    plan.calls.push_back(Decapsulate(client, ck::kMlKem, {}, pair.private_key, sent));
   }
   plan.handle = 7;
-  plan.learn = [private_key](Client& after) {
+  plan.learn = [pair](Client& after) {
     const CK_OBJECT_HANDLE made = after.remote().Word(7);
     std::vector<Secret> all = {{"shared secret", after.Value(made)}};
-    Append(&all, SecretsOfMlKem(after, private_key));
+    Append(&all, SecretsOfMlKem(after, pair.private_key));
+    return all;
+  };
+  return plan;
+}
+
+// HPKE with X-Wing: AES-256-GCM in base mode, no info.
+Plan XWingPlan(Client& client, bool encapsulate) {
+  constexpr size_t kEnc = 1120;
+  ck::HpkeParams params{};
+  params.kem = 0x647a;
+  params.kdf = 1;
+  params.aead = 2;
+  const PairOfHandles pair(client, GenerateXWing(client));
+  const PreparedCall send = Encapsulate(client, ck::kHpke, BytesOf(params), pair.public_key, kEnc);
+  Plan plan;
+  Bytes sent;
+  if (encapsulate) {
+    plan.calls.push_back(send);
+  } else {
+    client.Must(send);
+    sent = client.remote().Data(5, kEnc);
+    client.Track(client.remote().Word(7));
+    plan.calls.push_back(Decapsulate(client, ck::kHpke, BytesOf(params), pair.private_key, sent));
+  }
+  plan.handle = 7;
+  plan.learn = [pair, sent](Client& after) {
+    const CK_OBJECT_HANDLE made = after.remote().Word(7);
+    const Bytes enc = sent.empty() ? after.remote().Data(5, kEnc) : sent;
+    std::vector<Secret> all = XWingKey(after, pair.private_key).SecretsOf(after, enc);
+    // What the module exported is what follows from the draft, or the rest would be looked for in
+    // vain.
+    const bool computed = std::ranges::any_of(all, [value = after.Value(made)](const Secret& its) {
+      return its.name == "exported secret" && its.value == value;
+    });
+    if (!computed) throw CannotLook("not what X-Wing and HPKE make of these keys");
     return all;
   };
   return plan;
@@ -153,7 +268,14 @@ Plan MlKemPlan(Client& client, bool encapsulate) {
 
 void AddKemScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function, std::vector<Scenario>* all) {
   if (mechanism == ck::kMlKemKeyPairGen && function == CKF_GENERATE_KEY_PAIR) {
-    all->push_back({"ML-KEM-768 key generation", mechanism, function, MlKemPairPlan});
+    all->push_back({"ML-KEM-768 key generation", mechanism, function, [](Client& client) {
+                      return PairPlan(client, GenerateMlKem, SecretsOfMlKem);
+                    }});
+  }
+  if (mechanism == ck::kXWingKeyPairGen && function == CKF_GENERATE_KEY_PAIR) {
+    all->push_back({"X-Wing key generation", mechanism, function, [](Client& client) {
+                      return PairPlan(client, GenerateXWing, SecretsOfXWing);
+                    }});
   }
   const bool encapsulate = function == ck::kFlagEncapsulate;
   if (!encapsulate && function != ck::kFlagDecapsulate) return;
@@ -163,6 +285,10 @@ void AddKemScenarios(CK_MECHANISM_TYPE mechanism, CK_FLAGS function, std::vector
   };
   if (mechanism == ck::kMlKem) {
     add("ML-KEM-768" + what, [=](Client& client) { return MlKemPlan(client, encapsulate); });
+  }
+  if (mechanism == ck::kHpke) {
+    add("HPKE X-Wing" + what, [=](Client& client) { return XWingPlan(client, encapsulate); });
+    all->back().needs = ck::kXWingKeyPairGen;
   }
   if (mechanism == CKM_ECDH1_DERIVE) {
     add("X25519" + what,

@@ -8,8 +8,7 @@
 #include <cstdlib>
 #include <iostream>
 
-#include "tests/bench/measure.h"
-#include "tests/blackbox/module.h"
+#include "client/bench/measure.h"
 
 namespace secretmem::bench {
 namespace {
@@ -77,7 +76,7 @@ int Serve(const std::string& what, const std::string& request) {
 Json MeasureStart(const Json& request) {
   TokenDirectory::EnterExisting(request.at("directory"));
   const double start = WallSeconds();
-  const CK_FUNCTION_LIST& p11 = *LoadFunctions(request.at("path"));
+  const CK_FUNCTION_LIST& p11 = *client::LoadFunctions(request.at("path"));
   CK_C_INITIALIZE_ARGS args{};
   args.flags = CKF_OS_LOCKING_OK;
   Check(p11.C_Initialize(&args), "C_Initialize");
@@ -100,7 +99,7 @@ Json MeasureStart(const Json& request) {
     CK_SESSION_HANDLE session = 0;
     Check(p11.C_OpenSession(slot, CKF_SERIAL_SESSION, nullptr, nullptr, &session), "C_OpenSession");
     timed("login_ms", [&] {
-      Check(p11.C_Login(session, CKU_USER, blackbox::Utf8(Module::kPin), Module::kPin.size()),
+      Check(p11.C_Login(session, CKU_USER, client::Utf8(Module::kPin), Module::kPin.size()),
             "C_Login");
     });
     CK_OBJECT_HANDLE key = 0;

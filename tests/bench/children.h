@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/bench/subject.h"
+#include "client/bench/subject.h"
 
 namespace secretmem::bench {
 

@@ -10,9 +10,9 @@
 #include <memory>
 #include <optional>
 
+#include "client/bench/measure.h"
 #include "tests/bench/children.h"
-#include "tests/bench/measure.h"
-#include "tests/bench/operations.h"
+#include "tests/bench/demands.h"
 #include "tests/bench/report.h"
 
 namespace secretmem::bench {
@@ -38,17 +38,10 @@ bool Wants(const std::vector<std::string>& names, std::string_view name) {
   return names.empty() || std::ranges::find(names, name) != names.end();
 }
 
-// RatioOf returns the median of the ratios of rounds that lay side by side.
-Json RatioOf(const std::vector<double>& a, const std::vector<double>& b) {
-  std::vector<double> ratios;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) ratios.push_back(a[i] / b[i]);
-  if (ratios.empty()) return {};
-  return Median(ratios);
-}
+Json Known(double value) { return std::isnan(value) ? Json() : Json(value); }
 
 Json MedianOf(const std::vector<double>& values, double factor) {
-  if (values.empty()) return {};
-  return Median(values) * factor;
+  return Known(Median(values) * factor);
 }
 
 using Modules = std::vector<std::unique_ptr<Module>>;
@@ -66,21 +59,21 @@ Json MeasureAlone(const Options& options, const Modules& modules) {
   Json rows = Json::array();
   for (const Operation& operation : Operations()) {
     if (!Wants(options.only, operation.id)) continue;
+    const Demand demand = DemandOf(operation);
     std::vector<Work> works;
-    works.push_back(operation.raw != nullptr ? operation.raw()() : Work());
+    works.push_back(demand.raw != nullptr ? demand.raw()() : Work());
     for (const auto& module : modules) {
       const Worker worker = WorkerOf(operation, *module);
       works.push_back(worker ? worker() : Work());
     }
     // What waits for the disk is measured by the clock.
-    const bool durable = operation.id == "x25519-durable";
-    const auto seconds = Alone(works, durable ? 5 : options.rounds, options.turn_ms / 1e3,
-                               durable ? Clock::kWall : Clock::kThread);
+    const auto seconds = Alone(works, operation.durable ? 5 : options.rounds, options.turn_ms / 1e3,
+                               operation.durable ? Clock::kWall : Clock::kThread);
     Json us = {{"BoringSSL", MedianOf(seconds[0], 1e6)}};
     Json speed = Json::object();
     for (size_t i = 0; i < modules.size(); ++i) {
       us[modules[i]->label()] = MedianOf(seconds[i + 1], 1e6);
-      if (i > 0) speed[modules[i]->label()] = RatioOf(seconds[i + 1], seconds[1]);
+      if (i > 0) speed[modules[i]->label()] = Known(RatioOf(seconds[i + 1], seconds[1]));
     }
     std::vector<double> more;
     for (size_t i = 0; i < std::min(seconds[0].size(), seconds[1].size()); ++i) {
@@ -89,13 +82,13 @@ Json MeasureAlone(const Options& options, const Modules& modules) {
     rows.push_back({{"id", operation.id},
                     {"name", operation.name},
                     {"us", us},
-                    {"to_raw", RatioOf(seconds[1], seconds[0])},
+                    {"to_raw", Known(RatioOf(seconds[1], seconds[0]))},
                     {"more_us", MedianOf(more, 1e6)},
                     {"speed_of", speed},
-                    {"most_raw", operation.most_raw},
-                    {"most_raw_us", operation.most_raw_us},
-                    {"most_us", operation.most_us},
-                    {"least_softhsm2", operation.least_softhsm2}});
+                    {"most_raw", demand.most_raw},
+                    {"most_raw_us", demand.most_raw_us},
+                    {"most_us", demand.most_us},
+                    {"least_softhsm2", demand.least_softhsm2}});
   }
   return rows;
 }
@@ -125,7 +118,7 @@ Json RowOf(const Options& options, const Operation& operation, bool shared, cons
     const auto found = crew.rates.find(count);
     rates.push_back(found == crew.rates.end() ? Json() : MedianOf(found->second, 1));
     scaling.push_back(found == crew.rates.end() ? Json()
-                                                : RatioOf(found->second, crew.rates.at(1)));
+                                                : Known(RatioOf(found->second, crew.rates.at(1))));
   }
   Json to_raw;
   if (crew.rates.contains(2) && crew.rates.contains(1)) {
@@ -146,13 +139,14 @@ Json MeasureThreads(const Options& options, const Modules& modules) {
   Json rows = Json::array();
   const size_t most = *std::ranges::max_element(options.threads);
   for (const Operation& operation : Operations()) {
-    if (!operation.scales || !Wants(options.only, operation.id)) continue;
+    const Demand demand = DemandOf(operation);
+    if (!demand.scales || !Wants(options.only, operation.id)) continue;
     for (const bool shared : {true, false}) {
       // Nobody shares a key that is only made.
       if (!shared && operation.id.ends_with("generate")) continue;
       std::vector<Crew> crews(1 + modules.size());
       crews[0].of = "BoringSSL";
-      crews[0].works = HandsOf(operation.raw, shared, most);
+      crews[0].works = HandsOf(demand.raw, shared, most);
       for (size_t i = 0; i < modules.size(); ++i) {
         crews[i + 1].of = modules[i]->label();
         crews[i + 1].works =

@@ -7,8 +7,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "client/bench/measure.h"
 #include "tests/bench/children.h"
-#include "tests/bench/measure.h"
+#include "tests/bench/demands.h"
 
 namespace secretmem::bench {
 namespace {
@@ -123,7 +124,7 @@ Json MeasureWith(const Module& module, size_t count) {
     const char* name;
     Work work;
   } works[] = {
-      {"raw", OperationOf("x25519-derive").raw()()},
+      {"raw", DemandOf(OperationOf("x25519-derive")).raw()()},
       {"derive", OperationOf("x25519-derive").of_module(module)()},
       {"session", OperationOf("session").of_module(module)()},
       {"find_id", Search(module, Template().With(CKA_ID, IdOf(middle)))},

@@ -18,7 +18,7 @@
 #include <memory>
 #include <vector>
 
-#include "tests/bench/operations.h"
+#include "tests/bench/demands.h"
 
 // The build has the library's sources say these where they mean syscall(2), and SHA512_Update in
 // Ed25519.

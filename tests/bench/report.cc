@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "client/bench/measure.h"
+
 namespace secretmem::bench {
 namespace {
 
@@ -14,19 +16,8 @@ std::string Number(const Json& value, const char* format) {
   return text;
 }
 
-// Rate writes operations in a second in three digits.
 std::string Rate(const Json& us) {
-  if (!us.is_number() || us.get<double>() <= 0) return kLacking;
-  const double rate = 1e6 / us.get<double>();
-  char text[32];
-  if (rate >= 1e6) {
-    snprintf(text, sizeof(text), "%.2f M", rate / 1e6);
-  } else if (rate >= 1e4) {
-    snprintf(text, sizeof(text), "%.1f k", rate / 1e3);
-  } else {
-    snprintf(text, sizeof(text), "%.0f", rate);
-  }
-  return text;
+  return us.is_number() ? RateText(us.get<double>() * 1e-6) : kLacking;
 }
 
 // Bounds checks figures against what is asked for, and counts.

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "mechanisms/cryptoki.h"
+#include "client/functions.h"
 
 namespace secretmem::blackbox {
 
@@ -44,17 +44,16 @@ class Scratch {
 // Initialise calls C_Initialize for use by several threads.
 CK_RV Initialise();
 
-// MakeToken initialises the first slot without a token: both PINs are set, nobody is logged in and
-// no session is open. Returns the slot; throws std::runtime_error.
-CK_SLOT_ID MakeToken(std::string_view label, std::string_view so_pin, std::string_view user_pin);
+// MakeToken and FindToken are those of the client library, of P11().
+inline CK_SLOT_ID MakeToken(std::string_view label, std::string_view so_pin,
+                            std::string_view user_pin) {
+  return client::MakeToken(P11(), label, so_pin, user_pin);
+}
+inline CK_SLOT_ID FindToken(std::string_view label) { return client::FindToken(P11(), label); }
 
-// FindToken returns the slot of the initialised token |label|; throws std::runtime_error.
-CK_SLOT_ID FindToken(std::string_view label);
-
-// Utf8 is |text| as the calls take it; they do not write to it.
-CK_UTF8CHAR* Utf8(std::string_view text);
+using client::Utf8;
 
 // Must throws std::runtime_error, with |what|, unless |rv| is CKR_OK.
-void Must(CK_RV rv, const char* what);
+inline void Must(CK_RV rv, const char* what) { client::Check(rv, what); }
 
 }  // namespace secretmem::blackbox

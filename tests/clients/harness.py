@@ -4,6 +4,7 @@ import ctypes
 import os
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -24,6 +25,10 @@ delay_ms = 0
 """
 ALLOW_MLOCK = '\n[memory]\nprotection = "allow-mlock"\n'
 
+MEMFD_SECRET = 447  # on every architecture
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x00050000, 0x7FFF0000
+
 # DER of a SubjectPublicKeyInfo for X25519 (RFC 8410, section 4) up to the 32 bytes of the key.
 X25519_SPKI_PREFIX = bytes.fromhex("302a300506032b656e032100")
 
@@ -32,16 +37,40 @@ def module_path():
     return os.environ["SECRETMEM_TEST_MODULE"]
 
 
+def tool_path():
+    return os.environ["SECRETMEM_TEST_TOOL"]
+
+
 def allow_mlock():
     """Whether this run sets the locked-memory mode, which takes effect without memfd_secret(2)."""
     return os.environ.get("SECRETMEM_TEST_PROTECTION") == "allow-mlock"
+
+
+def refuse_secret_memory(error):
+    """In a child before exec: memfd_secret(2) fails with this errno from here on."""
+    program = b"".join(
+        struct.pack("HBBI", *instruction)
+        for instruction in (
+            (0x20, 0, 0, 0),  # load the number of the system call
+            (0x15, 0, 1, MEMFD_SECRET),
+            (0x06, 0, 0, SECCOMP_RET_ERRNO | error),
+            (0x06, 0, 0, SECCOMP_RET_ALLOW),
+        )
+    )
+    code = ctypes.create_string_buffer(program, len(program))
+    filter_program = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "no_new_privs")
+    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter_program) != 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
 
 
 def secret_memory():
     """Whether keys must be in memfd_secret(2) memory."""
     if not allow_mlock():
         return True
-    descriptor = ctypes.CDLL(None).syscall(447, 0)  # memfd_secret, on every architecture
+    descriptor = ctypes.CDLL(None).syscall(MEMFD_SECRET, 0)
     if descriptor < 0:
         return False
     os.close(descriptor)

@@ -148,13 +148,15 @@ TABLE = [
     (0xD34D0002, "CKM_SECRETMEM_RESEAL", EC, f"wrap {POINTS}"),
     (0x4021, "CKM_CHACHA20_POLY1305", CHACHA, f"encrypt decrypt {MESSAGES}"),
 ]
-# In builds whose BoringSSL has ML-KEM, says run.py. The sizes are those of public keys in bytes.
+# In builds whose BoringSSL has them, says run.py. The sizes are those of public keys in bytes.
 if os.environ.get("SECRETMEM_TEST_ML_KEM"):
     ML_KEM_SIZES = (1184, 1568)
     TABLE += [
         (0x00F, "CKM_ML_KEM_KEY_PAIR_GEN", ML_KEM_SIZES, "generate_key_pair"),
         (0x017, "CKM_ML_KEM", ML_KEM_SIZES, KEM),
     ]
+if os.environ.get("SECRETMEM_TEST_XWING"):
+    TABLE += [(0xD34D0003, "CKM_SECRETMEM_XWING_KEY_PAIR_GEN", (1216, 1216), "generate_key_pair")]
 
 
 def rows():

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """Runs client tests, as the user who calls or as an ordinary user.
 
-run.py --module PATH [--ordinary-user] [--ml-kem] [TEST...]
+run.py --module PATH --tool PATH [--ordinary-user] [--ml-kem] [--xwing] [TEST...]
 
 TEST is a unittest name such as test_pkcs11_tool.Slots; without one, everything runs. With
 --ordinary-user the tests run under the default memory-lock limit of 8 MiB, and a caller who is root
-becomes the user nobody first: no capability, no supplementary group, nothing of root's but a copy
-of the module and of these files that the user can read.
+becomes the user nobody first: no capability, no supplementary group, nothing of root's but copies
+of the module, of the tool and of these files that the user can read.
 """
 
 import argparse
@@ -43,9 +43,10 @@ def become_ordinary():
     assert resource.getrlimit(resource.RLIMIT_MEMLOCK) == (limit, limit)
 
 
-def run_tests(directory, module, names):
+def run_tests(directory, module, tool, names):
     """Runs the named tests from a directory; returns whether all passed and at least one ran."""
     os.environ["SECRETMEM_TEST_MODULE"] = module
+    os.environ["SECRETMEM_TEST_TOOL"] = tool
     sys.path.insert(0, directory)
     loader = unittest.TestLoader()
     suite = loader.loadTestsFromNames(names) if names else loader.discover(directory)
@@ -53,12 +54,12 @@ def run_tests(directory, module, names):
     return result.wasSuccessful() and result.testsRun > 0
 
 
-def run_as_ordinary_user(module, names):
+def run_as_ordinary_user(module, tool, names):
     stage = tempfile.mkdtemp(prefix="secretmem-clients-")
     try:
         tests = os.path.join(stage, "tests")
         shutil.copytree(HERE, tests, ignore=shutil.ignore_patterns("__pycache__"))
-        staged = shutil.copy(module, stage)
+        staged = [shutil.copy(file, stage) for file in (module, tool)]
         recipes = shutil.copytree(RECIPES, os.path.join(stage, "recipes"))
         scratch = os.path.join(stage, "scratch")
         os.mkdir(scratch)
@@ -76,7 +77,7 @@ def run_as_ordinary_user(module, names):
                 os.environ["TMPDIR"] = scratch
                 os.environ["SECRETMEM_TEST_RECIPES"] = recipes
                 os.chdir(scratch)
-                passed = run_tests(tests, staged, names)
+                passed = run_tests(tests, *staged, names)
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
@@ -91,22 +92,26 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--module", required=True, help="the PKCS#11 module to test")
+    parser.add_argument("--tool", required=True, help="the command line tool, for its audit")
     parser.add_argument(
         "--ordinary-user", action="store_true", help="run without root's rights and exemptions"
     )
     parser.add_argument("--ml-kem", action="store_true", help="the module has ML-KEM")
+    parser.add_argument("--xwing", action="store_true", help="the module has X-Wing")
     parser.add_argument("tests", nargs="*", metavar="TEST")
     arguments = parser.parse_args()
     sys.dont_write_bytecode = True
     # A child has it too.
     os.environ["SECRETMEM_TEST_ML_KEM"] = "1" if arguments.ml_kem else ""
-    module = os.path.realpath(arguments.module)
-    if not os.path.isfile(module):
-        parser.error(f"no module at {module}")
+    os.environ["SECRETMEM_TEST_XWING"] = "1" if arguments.xwing else ""
+    files = [os.path.realpath(file) for file in (arguments.module, arguments.tool)]
+    for file in files:
+        if not os.path.isfile(file):
+            parser.error(f"no file at {file}")
     if arguments.ordinary_user:
-        passed = run_as_ordinary_user(module, arguments.tests)
+        passed = run_as_ordinary_user(*files, arguments.tests)
     else:
-        passed = run_tests(HERE, module, arguments.tests)
+        passed = run_tests(HERE, *files, arguments.tests)
     sys.exit(0 if passed else 1)
 
 

@@ -65,8 +65,9 @@ void AddCurves(std::vector<SweepRow>& rows) {
                                        CKM_ECDSA_SHA256, CKM_ECDSA_SHA384, CKM_ECDSA_SHA512}) {
     rows.push_back({type, KeyKind::kEc});
   }
-  for (const CK_MECHANISM_TYPE type : {CKM_EC_KEY_PAIR_GEN, CKM_EC_EDWARDS_KEY_PAIR_GEN,
-                                       CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKM_ML_KEM_KEY_PAIR_GEN}) {
+  for (const CK_MECHANISM_TYPE type :
+       {CKM_EC_KEY_PAIR_GEN, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
+        CKM_ML_KEM_KEY_PAIR_GEN, CKM_SECRETMEM_XWING_KEY_PAIR_GEN}) {
     rows.push_back({type, KeyKind::kNone});
   }
   rows.push_back({CKM_EDDSA, KeyKind::kEdwards, {}, {0, sizeof(CK_EDDSA_PARAMS)}});
@@ -224,6 +225,7 @@ Template GeneratesWith(CK_MECHANISM_TYPE type) {
       return Template().With(CKA_PARAMETER_SET, CK_ULONG{CKP_ML_KEM_768});
     case CKM_CHACHA20_KEY_GEN:
     case CKM_TLS_PRE_MASTER_KEY_GEN:
+    case CKM_SECRETMEM_XWING_KEY_PAIR_GEN:
       return {};
     default:
       return Template().With(CKA_VALUE_LEN, CK_ULONG{16});

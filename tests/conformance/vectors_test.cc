@@ -146,7 +146,9 @@ std::vector<Row> CurveRows() {
       {{CKM_ML_KEM},
        "Wycheproof's seeds, by the unit test MlKemTest",
        {"MlKemTest.BothWays", "MlKemTest.ImplicitRejection"}},
-      {{CKM_SECRETMEM_HPKE}, "RFC 9180", {"HpkeTest.Rfc9180Vectors"}},
+      {{CKM_SECRETMEM_HPKE},
+       "RFC 9180; with X-Wing, BoringSSL's by the unit test XWingTest",
+       {"HpkeTest.Rfc9180Vectors", "XWingTest.BothWays"}},
       {{CKM_SECRETMEM_RESEAL}, "none: the definition", {"BoundKeyTest.Reseal"}},
   };
 }
@@ -163,6 +165,7 @@ std::vector<Row> GenerationRows() {
       {{CKM_EC_EDWARDS_KEY_PAIR_GEN}, "none", {"EcKeysTest.GenerateEd25519"}},
       {{CKM_EC_MONTGOMERY_KEY_PAIR_GEN}, "none", {"KeyPairTest.PublicKeyBelongsToPrivateKey"}},
       {{CKM_ML_KEM_KEY_PAIR_GEN}, "none", {"MlKemTest.BothWays"}},
+      {{CKM_SECRETMEM_XWING_KEY_PAIR_GEN}, "none", {"XWingTest.BothWays"}},
   };
 }
 

@@ -1,16 +1,34 @@
 """secretmem-pkcs11 token."""
 
+import errno
+import json
 import os
 import pty
 import re
+import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
 import unittest
 
-from harness import LABEL, PIN, SO_PIN
-from tool_case import ToolTest, tool_path
+from harness import LABEL, PIN, SO_PIN, module_path
+from tool_case import ToolTest, refuse_secret_memory, tool_path
+
+# Makes a private secret key with a lifetime of a day.
+WITH_LIFETIME = """
+import sys, PyKCS11 as p11
+library = p11.PyKCS11Lib()
+library.load(sys.argv[1])
+session = library.openSession(library.getSlotList(tokenPresent=True)[0],
+                              p11.CKF_SERIAL_SESSION | p11.CKF_RW_SESSION)
+session.login(sys.argv[2])
+session.generateKey([(p11.CKA_CLASS, p11.CKO_SECRET_KEY), (p11.CKA_KEY_TYPE, p11.CKK_AES),
+                     (p11.CKA_TOKEN, True), (p11.CKA_PRIVATE, True), (p11.CKA_VALUE_LEN, 32),
+                     (0xd34d0020, (86400).to_bytes(8, "little"))])
+"""
 
 
 class Tokens(ToolTest):
@@ -203,7 +221,9 @@ class Tokens(ToolTest):
         self.assertEqual([t["serial"] for t in self.json("token", "list")], [first])
 
 
-class Backups(ToolTest):
+class BackupCase(ToolTest):
+    """A token with one private key, and its public one."""
+
     def setUp(self):
         super().setUp()
         self.serial = self.init()
@@ -213,6 +233,25 @@ class Backups(ToolTest):
     def backup(self, name="backup"):
         self.run_program(*self.command("token", "backup", LABEL, name))
         return self.path(name)
+
+    def restores(self, name, pin=False):
+        """The exit code of restoring a file over the token; refused, it has changed nothing."""
+        before = sorted(os.listdir(self.tokens))
+        options = ["--pin-file", "user.pin"] if pin else []
+        code = subprocess.run(
+            self.command("token", "restore", "--replace", *options, name),
+            cwd=self.dir, env=self.env, capture_output=True, check=False,
+        ).returncode
+        self.assertEqual(sorted(os.listdir(self.tokens)), before)
+        return code
+
+
+class Backups(BackupCase):
+    def restored(self):
+        return (
+            f"Restored {self.named} with 1 key.\n"
+            "Not opened, for want of the PIN (--ask-pin, --pin-file): 1 sealed object.\n"
+        )
 
     def test_there_and_back(self):
         self.expect_tool(
@@ -231,12 +270,12 @@ class Backups(ToolTest):
         )
         self.assertEqual(sorted(self.labels()), ["kept", "later"])
         self.expect_tool(
-            ["token", "restore", "--replace", "backup"], f"Restored {self.named} with 1 key.\n"
+            ["token", "restore", "--replace", "backup"], self.restored()
         )
         self.assertEqual(self.labels(), ["kept"])
         self.assertEqual(self.read("backup"), before)
         self.run_program(*self.command("token", "delete", LABEL, "--yes"))
-        self.expect_tool(["token", "restore", "backup"], f"Restored {self.named} with 1 key.\n")
+        self.expect_tool(["token", "restore", "backup"], self.restored())
         self.assertEqual(self.labels(), ["kept"])
         self.assertEqual(os.listdir(self.tokens), [self.serial + ".token"])
         self.assertEqual(stat.S_IMODE(os.stat(self.token_file(self.serial)).st_mode), 0o600)
@@ -329,24 +368,200 @@ class Backups(ToolTest):
 
     def test_every_flipped_byte_is_refused_or_changes_nothing(self):
         whole = self.read(os.path.basename(self.backup()))
-        accepted = 0
-        for offset in range(100, len(whole), 997):
+        page_size = int.from_bytes(whole[16:18], "big")
+        # Of each page its header, its list of cells, what is in the middle, where cells begin, and
+        # its end; and bytes here and there.
+        offsets = set(range(100, len(whole), 997))
+        for page in range(0, len(whole), page_size):
+            offsets |= {page, page + 3, page + 5, page + 8, page + page_size // 2}
+            offsets |= {page + page_size - 200, page + page_size - 40, page + page_size - 1}
+        accepted = {True: 0, False: 0}
+        for offset in sorted(offsets):
             changed = bytearray(whole)
             changed[offset] ^= 0x5A
             self.write("flipped", bytes(changed))
-            answer = self.run_program_any("token", "restore", "--replace", "flipped")
-            if answer == 0:
-                accepted += 1
-                self.assertEqual(self.labels(), ["kept"], f"byte {offset}")
+            for pin in (False, True):
+                if self.restores("flipped", pin) == 0:
+                    accepted[pin] += 1
+                    self.assertEqual(self.labels(), ["kept"], f"byte {offset}")
         # Most of a small database is free space: that some are accepted is no surprise.
-        self.assertLess(accepted, len(range(100, len(whole), 997)))
+        for pin in (False, True):
+            self.assertLess(accepted[pin], len(offsets) * 3 // 4)
+            self.assertGreater(accepted[pin], 0)
 
-    def run_program_any(self, *arguments):
-        import subprocess
 
-        return subprocess.run(
-            self.command(*arguments), cwd=self.dir, env=self.env, capture_output=True, check=False
-        ).returncode
+def sum_of(table, values):
+    """The checksum that pkcs11/store_rows.cc puts beside a row, as SQLite keeps it."""
+    value = 0xCBF29CE484222325
+
+    def add(data):
+        nonlocal value
+        for byte in data:
+            value = (value ^ byte) * 0x100000001B3 % 2**64
+
+    add(table.encode())
+    for each in values:
+        if isinstance(each, int):
+            add((each % 2**64).to_bytes(8, "little"))
+        else:
+            data = each.encode() if isinstance(each, str) else each
+            add(len(data).to_bytes(8, "little") + data)
+    return value - 2**64 if value >= 2**63 else value
+
+
+# Columns in the order in which they are summed.
+SUMMED = {
+    "object": ("o", ["id", "uid", "kind", "version", "tags", "attributes", "secret"]),
+    "pin": ("p", ["role", "salt", "iterations", "wrapped_key", "failures", "last_failure"]
+            + ["version"]),
+    "token": ("t", ["label", "serial", "store_key"]),
+    "state": ("s", ["incarnation", "sequence", "horizon", "next_id", "objects"]),
+}
+PUBLIC, STORE_SEALED, PRIVATE = 0, 1, 2
+REFUSED, OTHER_PIN, TAKEN = 1, 4, 0
+
+
+class Forgeries(BackupCase):
+    """Backups in which somebody has changed a value, and put the right checksum beside it or not."""
+
+    def setUp(self):
+        super().setUp()
+        # A key with CKA_PRIVATE false: sealed under a key that lies in the file.
+        self.run_program(
+            *self.logged_in("--keygen", "--key-type", "AES:32", "--id", "05", "--label", "open")
+        )
+        self.whole = self.backup()
+        with sqlite3.connect(self.whole) as database:
+            kinds = [kind for (kind,) in database.execute("SELECT kind FROM object")]
+        database.close()
+        self.assertEqual(sorted(kinds), [PUBLIC, STORE_SEALED, PRIVATE])
+
+    def changed(self, value):
+        if isinstance(value, bytes):
+            return value[:-1] + bytes([value[-1] ^ 0x40]) if value else b"x"
+        return value + "x" if isinstance(value, str) else value + 1
+
+    def forge(self, table, column, row, summed):
+        """Writes a copy of the backup in which that column of the first such row is another."""
+        shutil.copy(self.whole, self.path("forged"))
+        with sqlite3.connect(self.path("forged")) as database:
+            database.row_factory = sqlite3.Row
+            (found,) = database.execute(f"SELECT rowid AS row, * FROM {table} WHERE {row}").fetchall()
+            values = dict(found)
+            values[column] = self.changed(values[column])
+            if summed:
+                letter, columns = SUMMED[table]
+                self.assertEqual(sum_of(letter, [found[name] for name in columns]), found["sum"])
+                values["sum"] = sum_of(letter, [values[name] for name in columns])
+            database.execute(
+                f"UPDATE {table} SET {column}=?, sum=? WHERE rowid=?",
+                (values[column], values["sum"], found["row"]),
+            )
+        database.close()
+
+    def test_a_changed_value_is_refused(self):
+        rows = {"object": [f"kind={kind}" for kind in (PUBLIC, STORE_SEALED, PRIVATE)],
+                "pin": ["role=0", "role=1"], "token": ["id=1"], "state": ["id=1"]}
+        for table, (_, columns) in SUMMED.items():
+            for row in rows[table]:
+                for column in columns + ["sum"]:
+                    if column in ("id", "role"):
+                        continue
+                    self.forge(table, column, row, summed=False)
+                    self.assertEqual(self.restores("forged"), REFUSED, (table, row, column))
+
+    def test_what_is_sealed_is_opened(self):
+        for row, column, without, with_pin in (
+            # What a private object consists of is seen with the PIN only.
+            (f"kind={PRIVATE}", "attributes", TAKEN, REFUSED),
+            (f"kind={PRIVATE}", "secret", TAKEN, REFUSED),
+            (f"kind={PRIVATE}", "uid", TAKEN, REFUSED),
+            (f"kind={PRIVATE}", "tags", TAKEN, REFUSED),
+            # The file itself opens these.
+            (f"kind={STORE_SEALED}", "attributes", REFUSED, REFUSED),
+            (f"kind={STORE_SEALED}", "secret", REFUSED, REFUSED),
+            (f"kind={STORE_SEALED}", "uid", REFUSED, REFUSED),
+            (f"kind={STORE_SEALED}", "tags", REFUSED, REFUSED),
+            (f"kind={PUBLIC}", "attributes", REFUSED, REFUSED),
+            (f"kind={PUBLIC}", "secret", REFUSED, REFUSED),
+            (f"kind={PUBLIC}", "tags", REFUSED, REFUSED),
+            # An object that was moved among those of another kind.
+            (f"kind={PUBLIC}", "kind", REFUSED, REFUSED),
+            (f"kind={STORE_SEALED}", "kind", TAKEN, REFUSED),
+            (f"kind={PRIVATE}", "kind", REFUSED, REFUSED),
+        ):
+            self.forge("object", column, row, summed=True)
+            found = (self.restores("forged"), self.restores("forged", pin=True))
+            self.assertEqual(found, (without, with_pin), (row, column))
+
+    def test_a_token_key_that_no_pin_opens(self):
+        for column in ("salt", "iterations", "wrapped_key"):
+            self.forge("pin", column, "role=1", summed=True)
+            found = (self.restores("forged"), self.restores("forged", pin=True))
+            self.assertEqual(found, (TAKEN, OTHER_PIN), column)
+        self.forge("token", "store_key", "id=1", summed=True)
+        self.assertEqual(self.restores("forged"), REFUSED)
+
+    def test_what_is_said(self):
+        named = f'token "{LABEL}" ({self.serial})'
+        self.expect_tool(
+            ["token", "restore", "--replace", "--pin-file", "user.pin", "backup"],
+            f"Restored {named} with 2 keys.\n",
+        )
+        answer = self.json("token", "restore", "--replace", "backup")
+        self.assertEqual((answer["opened_objects"], answer["unopened_objects"]), (2, 1))
+        answer = self.json("token", "restore", "--replace", "--pin-file", "user.pin", "backup")
+        self.assertEqual((answer["opened_objects"], answer["unopened_objects"]), (3, 0))
+        self.forge("object", "secret", f"kind={PRIVATE}", summed=True)
+        self.expect_tool(
+            ["token", "restore", "--replace", "--pin-file", "user.pin", "forged"],
+            "",
+            "secretmem-pkcs11: nothing was restored: forged: 1 of its objects are damaged\n"
+            "  -> This file is not a whole, unchanged backup; take another one.\n",
+            status=1,
+        )
+        self.write("user.pin", b"wrong-pin\n")
+        before = self.read(self.token_file(self.serial))
+        self.expect_tool(
+            ["token", "restore", "--replace", "--pin-file", "user.pin", "backup"],
+            "",
+            "secretmem-pkcs11: the PIN does not open this token\n"
+            "  -> A backup is opened by the PIN that the token had when it was made.\n",
+            status=4,
+        )
+        self.assertEqual(self.read(self.token_file(self.serial)), before)
+        self.expect(
+            ["setsid", "-w", *self.command("token", "restore", "--ask-pin", "backup")],
+            "",
+            "secretmem-pkcs11: no terminal to ask for the user PIN of the token in backup\n"
+            "  -> Give --pin-file or --pin-fd: a file or a descriptor with the PIN in its first "
+            "line.\n",
+            status=4,
+        )
+
+    def test_without_secret_memory(self):
+        """What cannot be opened here is not, unless it was asked for."""
+        no_memory = lambda: refuse_secret_memory(errno.ENOSYS)  # noqa: E731
+        restore = ["token", "restore", "--replace", self.path("backup")]
+        answer = self.run_confined(no_memory, "--json", *restore, status=0)
+        self.assertEqual(json.loads(answer.stdout)["unopened_objects"], 2)
+        answer = self.run_confined(
+            no_memory, *restore, "--pin-file", self.path("user.pin"), status=5
+        )
+        self.assertEqual(
+            answer.stderr,
+            "secretmem-pkcs11: the token cannot be opened: there is no secret memory\n"
+            "  -> secretmem-pkcs11 status says why. Without a PIN what is sealed stays unopened.\n",
+        )
+
+    def test_lifetimes_have_clocks_that_are_opened_too(self):
+        self.run_program(sys.executable, "-c", WITH_LIFETIME, module_path(), PIN)
+        os.unlink(self.whole)
+        self.whole = self.backup()
+        self.assertEqual(self.restores("backup", pin=True), TAKEN)
+        self.forge("object", "attributes", "kind=3", summed=True)
+        found = (self.restores("forged"), self.restores("forged", pin=True))
+        self.assertEqual(found, (TAKEN, REFUSED))
 
 
 if __name__ == "__main__":

@@ -1,42 +1,20 @@
 """What the tool's tests share."""
 
-import ctypes
 import json
 import os
 import resource
-import struct
 import subprocess
 
-from harness import LABEL, PIN, SO_PIN, Answer, ClientTest, module_path
-
-MEMFD_SECRET = 447
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x00050000, 0x7FFF0000
-
-
-def tool_path():
-    return os.environ["SECRETMEM_TEST_TOOL"]
-
-
-def refuse_secret_memory(error):
-    """In a child before exec: memfd_secret(2) fails with this errno from here on."""
-    program = b"".join(
-        struct.pack("HBBI", *instruction)
-        for instruction in (
-            (0x20, 0, 0, 0),  # load the number of the system call
-            (0x15, 0, 1, MEMFD_SECRET),
-            (0x06, 0, 0, SECCOMP_RET_ERRNO | error),
-            (0x06, 0, 0, SECCOMP_RET_ALLOW),
-        )
-    )
-    code = ctypes.create_string_buffer(program, len(program))
-    filter_program = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "no_new_privs")
-    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter_program) != 0:
-        raise OSError(ctypes.get_errno(), "seccomp")
-
+from harness import (  # noqa: F401, some for the tests
+    LABEL,
+    PIN,
+    SO_PIN,
+    Answer,
+    ClientTest,
+    module_path,
+    refuse_secret_memory,
+    tool_path,
+)
 
 def no_locked_memory():
     """In a child before exec: an ordinary user who may lock nothing."""

@@ -93,6 +93,7 @@ const std::set<CK_ATTRIBUTE_TYPE> kSecretKey = {CKA_SENSITIVE,
 TEST(AttributeRulesTest, ListsAreTheRulesThatAreFoundOneByOne) {
   std::vector<uint8_t> families(std::begin(kFamilyBits), std::end(kFamilyBits));
   families.push_back(kMlKemFamily);
+  families.push_back(kXWingFamily);
   families.push_back(kAnyFamily);
   for (const uint8_t class_bit : kClassBits) {
     for (const uint8_t family : families) {

@@ -5,6 +5,7 @@
 #include "mechanisms/vendor.h"
 #include "pkcs11/module.h"
 #include "tests/unit/select_all.h"
+#include "tests/unit/store_child.h"
 #include "tests/unit/store_testing.h"
 #include "tests/unit/test_clocks.h"
 #include "vault/secret_stack.h"
@@ -209,6 +210,53 @@ TEST_F(LifetimeTest, RowsThatExpiredWhileNobodyLookedLeaveTheFileWhenTheyAreMet)
   EXPECT_EQ(Count(*other), 1u);
   EXPECT_EQ(alarm->due(), TestClocks::boottime_ms) << "there is work";
   other->Tidy();
+  EXPECT_EQ(Rows().size(), 1u);
+}
+
+// Rows that cannot be deleted, nor the clock renewed: the keys are as gone, in each process that
+// opens the file, and leave it when that can be written again.
+TEST_F(LifetimeTest, AFileThatCannotBeWrittenKeepsNoKeyAlive) {
+  Add(kPrivate, 10);
+  Add(kPublic, 10);
+  Add(kPrivate, 0);
+  const std::string path = token_->path();
+  token_.reset();  // which leaves nothing but the file
+  const std::filesystem::path parts[] = {directory_.path(), config_.tokens_directory, path};
+  if (geteuid() == 0) {
+    for (const auto& part : parts) ASSERT_EQ(chown(part.c_str(), kNobody, kNobody), 0);
+  }
+  ASSERT_EQ(chmod(path.c_str(), 0400), 0);
+  const auto open = [&] {
+    token_ = Token::Open(config_, path).value();
+    EXPECT_TRUE(token_->SessionOpened(true));
+    EXPECT_TRUE(token_->LogIn(CKU_USER, PinOf("user pin")));
+    return Count(*token_);
+  };
+  const auto use_it = [&] {
+    if (!InitialiseVault()) return 1;
+    TestClocks::Pass(9'999);
+    EXPECT_EQ(open(), 3u);
+    EXPECT_EQ(token_->Add({NewKey(kPrivate, 10)}).error(), CKR_TOKEN_WRITE_PROTECTED);
+    TestClocks::Pass(1);
+    EXPECT_EQ(token_->TakeExpired(TestClocks::boottime_ms).size(), 2u);
+    token_->Tidy();
+    EXPECT_EQ(Count(*token_), 1u);
+    for (const int64_t change : {0, -1'000'000, 1'000'000}) {
+      TestClocks::wall_ms += change;
+      EXPECT_EQ(open(), 1u) << change;
+      token_->Tidy();
+      EXPECT_EQ(Count(*token_), 1u) << change;
+    }
+    TestClocks::Reboot();
+    EXPECT_EQ(open(), 1u);
+    return HasFailure() ? 2 : 0;
+  };
+  EXPECT_EQ(AsOrdinaryUser(use_it), 0);
+  TestClocks::Pass(10'000);
+  ASSERT_EQ(chmod(path.c_str(), 0600), 0);
+  EXPECT_EQ(open(), 1u);
+  EXPECT_EQ(Rows().size(), 3u);
+  token_->Tidy();
   EXPECT_EQ(Rows().size(), 1u);
 }
 

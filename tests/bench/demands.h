@@ -1,28 +1,14 @@
-// The operations that are measured, of modules and of BoringSSL alone.
+// What is asked of this module's operations, and BoringSSL's own calls beside them.
 #pragma once
 
-#include <functional>
-#include <span>
-#include <string_view>
-
-#include "tests/bench/subject.h"
+#include "client/bench/operations.h"
 
 namespace secretmem::bench {
 
-// Work does one operation; one thread calls it again and again. It throws where it fails.
-using Work = std::function<void()>;
-
-// Worker makes the Work of one thread; all that it makes share their keys.
-using Worker = std::function<Work()>;
-
-// Operation is one row of the table.
-struct Operation {
-  std::string_view id;    // for --only and JSON
-  std::string_view name;  // for people
-  // Throws Lacking where the module has it not.
-  Worker (*of_module)(const Module& module);
+struct Demand {
+  std::string_view id;  // the operation's
   // BoringSSL's own calls, or null.
-  Worker (*raw)();
+  Worker (*raw)() = nullptr;
   // What is asked of us: the ratio to raw, the microseconds more than raw, the speed beside
   // SoftHSM2, and the microseconds in all; 0 where nothing is.
   double most_raw = 0;
@@ -33,7 +19,8 @@ struct Operation {
   bool scales = false;
 };
 
-std::span<const Operation> Operations();
+// DemandOf returns an operation's; of one of which nothing is asked, an empty one.
+Demand DemandOf(const Operation& operation);
 
 // The raw ones, in raw_operations.cc.
 namespace raw {

@@ -1,4 +1,4 @@
-#include "tests/bench/measure.h"
+#include "client/bench/measure.h"
 
 #include <time.h>
 
@@ -6,6 +6,7 @@
 #include <atomic>
 #include <barrier>
 #include <cmath>
+#include <cstdio>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -26,6 +27,26 @@ double Median(std::vector<double> values) {
   std::ranges::sort(values);
   const size_t middle = values.size() / 2;
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+double RatioOf(const std::vector<double>& a, const std::vector<double>& b) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) ratios.push_back(a[i] / b[i]);
+  return Median(ratios);
+}
+
+std::string RateText(double seconds_each) {
+  if (!(seconds_each > 0)) return "n/a";
+  const double rate = 1 / seconds_each;
+  char text[32];
+  if (rate >= 1e6) {
+    std::snprintf(text, sizeof(text), "%.2f M", rate / 1e6);
+  } else if (rate >= 1e4) {
+    std::snprintf(text, sizeof(text), "%.1f k", rate / 1e3);
+  } else {
+    std::snprintf(text, sizeof(text), "%.0f", rate);
+  }
+  return text;
 }
 
 double ThreadSeconds() { return Seconds(CLOCK_THREAD_CPUTIME_ID); }

@@ -3,13 +3,21 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
-#include "tests/bench/operations.h"
+#include "client/bench/operations.h"
 
 namespace secretmem::bench {
 
+// Median of nothing is no number (NaN).
 double Median(std::vector<double> values);
+
+// RatioOf returns the median of the ratios of rounds that lay side by side, of |a| to |b|.
+double RatioOf(const std::vector<double>& a, const std::vector<double>& b);
+
+// RateText writes operations in a second in three digits; "n/a" for no number and for none.
+std::string RateText(double seconds_each);
 
 // ThreadSeconds is the processor time that this thread has had, WallSeconds a clock's.
 double ThreadSeconds();

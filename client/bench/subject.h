@@ -7,13 +7,14 @@
 #include <string_view>
 #include <vector>
 
-#include "mechanisms/cryptoki.h"
-#include "tests/blackbox/template.h"
+#include "client/functions.h"
+#include "client/template.h"
 
 namespace secretmem::bench {
 
-using blackbox::Bytes;
-using blackbox::Template;
+using client::Bytes;
+using client::Check;
+using client::Template;
 
 // Lacking says that a module does not have what is to be measured: its cell is n/a.
 class Lacking : public std::runtime_error {
@@ -37,6 +38,9 @@ class TokenDirectory {
   void Enter() const { EnterExisting(directory_); }
   static void EnterExisting(const std::string& directory);
 
+  // Serves says whether an initialised module is one of those two.
+  static bool Serves(const CK_FUNCTION_LIST& functions);
+
   const std::string& path() const { return directory_; }
 
  private:
@@ -53,18 +57,20 @@ struct ModuleName {
   std::string label;
 };
 
-// Module is a loaded and initialised module with a token, its user logged in.
+// Module is an initialised module with a token whose user is logged in.
 class Module {
  public:
-  // Makes the token; throws std::runtime_error.
+  // Loads the module and makes a token of its own; the end finalises it. Throws std::runtime_error.
   explicit Module(const ModuleName& name);
+  // Of a module that somebody else has initialised, with |session| logged in.
+  Module(std::string label, CK_FUNCTION_LIST* functions, CK_SLOT_ID slot, CK_SESSION_HANDLE session)
+      : label_(std::move(label)), functions_(functions), slot_(slot), session_(session) {}
   ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
   const std::string& label() const { return label_; }
-  const std::string& path() const { return path_; }
-  const std::string& directory() const { return directory_.path(); }
+  const std::string& directory() const { return directory_->path(); }
   const CK_FUNCTION_LIST& p11() const { return *functions_; }
   CK_SLOT_ID slot() const { return slot_; }
 
@@ -87,24 +93,15 @@ class Module {
 
   static constexpr std::string_view kPin = "user-pin-1234";
 
+  // MakeToken makes a token with the user PIN kPin in an initialised module; returns its slot.
+  static CK_SLOT_ID MakeToken(const CK_FUNCTION_LIST& functions);
+
  private:
-  TokenDirectory directory_;
-  std::string path_;
+  std::unique_ptr<TokenDirectory> directory_;  // null: the token is somebody else's
   std::string label_;
   CK_FUNCTION_LIST* functions_ = nullptr;
   CK_SLOT_ID slot_ = 0;
   CK_SESSION_HANDLE session_ = 0;
 };
-
-// LoadFunctions opens a module and returns its 2.40 function list; throws std::runtime_error.
-CK_FUNCTION_LIST* LoadFunctions(const std::string& path);
-
-// Check throws std::runtime_error, with |what|, unless |rv| is CKR_OK. Quick where it is.
-[[noreturn]] void Failed(CK_RV rv, const char* what);
-inline void Check(CK_RV rv, const char* what) {
-  if (rv != CKR_OK) [[unlikely]] {
-    Failed(rv, what);
-  }
-}
 
 }  // namespace secretmem::bench
