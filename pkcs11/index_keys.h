@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "mechanisms/cryptoki.h"
@@ -9,7 +10,7 @@
 
 namespace secretmem {
 
-// IndexKeys are hashes of the attributes that clients search by, as an object or a template has
+// IndexKeys are numbers for the attributes that clients search by, as an object or a template has
 // them. An object that has all values of a template has all its keys, and seldom has another. Empty
 // values, which most objects have, make none.
 class IndexKeys {
@@ -20,7 +21,7 @@ class IndexKeys {
     IndexKeys keys;
     for (const CK_ATTRIBUTE_TYPE type : kTypes) {
       const auto value = attributes.Get(type);
-      if (value && !value->empty()) keys.keys_[keys.count_++] = TableHash(type, *value);
+      if (value && !value->empty()) keys.keys_[keys.count_++] = KeyOf(type, *value);
     }
     return keys;
   }
@@ -30,6 +31,16 @@ class IndexKeys {
  private:
   static constexpr auto kTypes =
       std::to_array<CK_ATTRIBUTE_TYPE>({CKA_CLASS, CKA_LABEL, CKA_KEY_TYPE, CKA_ID});
+
+  static uint64_t KeyOf(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
+    CK_ULONG number;
+    // Objects have classes and key types of the specification only, so nobody chooses them to meet.
+    if ((type == CKA_CLASS || type == CKA_KEY_TYPE) && value.size() == sizeof(number)) {
+      memcpy(&number, value.data(), sizeof(number));
+      return type << 32 ^ number;
+    }
+    return TableHash(type, value);
+  }
 
   std::array<uint64_t, kTypes.size()> keys_{};
   size_t count_ = 0;

@@ -11,7 +11,7 @@ std::atomic<CK_OBJECT_HANDLE> g_next_handle{1};
 }  // namespace
 
 ObjectPtr ObjectTable::Find(CK_OBJECT_HANDLE handle) const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   const Slot* slot = objects_.Find(handle);
   return slot == nullptr ? nullptr : slot->object;
 }
@@ -94,12 +94,12 @@ ObjectPtr ObjectTable::TakeOut(CK_OBJECT_HANDLE handle) {
 }
 
 CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return AddLocked(std::move(object));
 }
 
 bool ObjectTable::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr object) {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   Slot* slot = objects_.Find(handle);
   if (slot == nullptr || slot->object != expected) return false;
   Exchange(*slot, object);
@@ -107,19 +107,17 @@ bool ObjectTable::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, Ob
 }
 
 ObjectPtr ObjectTable::Remove(CK_OBJECT_HANDLE handle) {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return objects_.Find(handle) == nullptr ? nullptr : TakeOut(handle);
 }
 
 void ObjectTable::RemoveSession(CK_SESSION_HANDLE session) {
   for (;;) {
-    Batch dropped;  // destroyed after the lock is gone
-    const std::unique_lock lock(mutex_);
-    for (ObjectPtr& object : dropped) {
-      const auto its = by_session_.From({session, 0});
-      if (!its || its->by != session) return;
-      object = TakeOut(its->handle);
-    }
+    ObjectPtr dropped;  // destroyed after the lock is gone
+    const std::lock_guard lock(mutex_);
+    const auto its = by_session_.From({session, 0});
+    if (!its || its->by != session) return;
+    dropped = TakeOut(its->handle);
   }
 }
 
@@ -127,12 +125,12 @@ HandleRange ObjectTable::Present() const { return {0, g_next_handle}; }
 
 size_t ObjectTable::Look(const IndexKeys& keys, HandleRange& range, std::span<Slot> found) const {
   // Others have their turn after so many.
-  constexpr size_t kMostSteps = 1024;
+  constexpr size_t kMostSteps = 256;
   const std::span<const uint64_t> all = keys.all();
   size_t count = 0;
   // How many of the keys in turn the object of the next handle has.
   size_t has = 0;
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   for (size_t step = 0; step < kMostSteps && count < found.size(); ++step) {
     if (has < all.size()) {
       const uint64_t key = all[step % all.size()];
@@ -162,7 +160,7 @@ std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::TakeExpired(int
   std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> expired;
   // Nothing is allocated any more once one is out.
   expired.reserve(most);
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   while (expired.size() < most) {
     const auto earliest = by_deadline_.First();
     if (!earliest || earliest->by > now) break;
@@ -173,13 +171,13 @@ std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::TakeExpired(int
 }
 
 int64_t ObjectTable::EarliestDeadline() const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   const auto earliest = by_deadline_.First();
   return earliest ? earliest->by : kNoDeadline;
 }
 
 ObjectTable::State ObjectTable::state() const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return state_;
 }
 
@@ -187,7 +185,7 @@ bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
                         const std::vector<ObjectPtr>& changed,
                         const std::vector<int64_t>& deleted) {
   std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   if (state_ != since) return false;
   std::vector<int64_t> gone = deleted;
   if (complete) {
@@ -207,7 +205,7 @@ bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
 }
 
 void ObjectTable::Restart() {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   state_.store = {};
   ++state_.removals;
 }

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <shared_mutex>
+#include <mutex>
 #include <vector>
 
 #include "pkcs11/dense_set.h"
 #include "pkcs11/index_keys.h"
 #include "pkcs11/object.h"
+#include "vault/short_mutex.h"
 
 namespace secretmem {
 
@@ -40,20 +41,13 @@ class ObjectTable {
   template <class Drop>
   void RemoveIf(Drop&& drop) {
     for (HandleRange rest = Present();;) {
-      Batch dropped;  // destroyed, vaults and all, after the lock is gone
-      const std::unique_lock lock(mutex_);
-      size_t count = 0;
+      ObjectPtr dropped;  // destroyed, vault and all, after the lock is gone
+      const std::lock_guard lock(mutex_);
       auto slot = objects_.From(rest.next);
-      while (slot && slot->handle < rest.end && count < dropped.size()) {
-        rest.next = slot->handle + 1;
-        if (drop(*slot->object)) {
-          dropped[count++] = TakeOut(slot->handle);
-          slot = objects_.From(rest.next);
-        } else {
-          ++slot;
-        }
-      }
-      if (count < dropped.size()) return;
+      while (slot && slot->handle < rest.end && !drop(*slot->object)) ++slot;
+      if (!slot || slot->handle >= rest.end) return;
+      rest.next = slot->handle + 1;
+      dropped = TakeOut(slot->handle);
     }
   }
 
@@ -129,7 +123,6 @@ class ObjectTable {
   };
 
   static constexpr size_t kBatch = 64;
-  using Batch = std::array<ObjectPtr, kBatch>;
 
   // Look fills |found| with objects in |range| that have all |keys|, and returns how many they are.
   // |range| is what it has not looked at.
@@ -147,7 +140,7 @@ class ObjectTable {
   // Of token objects.
   std::optional<CK_OBJECT_HANDLE> HandleOfRow(int64_t row) const;
 
-  mutable std::shared_mutex mutex_;
+  mutable ShortMutex mutex_;
   DenseSet<Slot> objects_;
   DenseSet<Entry<uint64_t>> by_key_;
   // Of token objects by row, of session objects by session.
