@@ -10,8 +10,8 @@
 
 namespace secretmem {
 
-// IndexKeys are numbers for the attributes that clients search by, as an object or a template has
-// them. An object that has all values of a template has all its keys, and seldom has another. Empty
+// IndexKeys stand for the attributes that clients search by, as an object or a template has them.
+// An object that has all values of a template has all its keys, and seldom has another. Empty
 // values, which most objects have, make none.
 class IndexKeys {
  public:
@@ -19,30 +19,25 @@ class IndexKeys {
   template <class Attributes>
   static IndexKeys Of(const Attributes& attributes) {
     IndexKeys keys;
-    for (const CK_ATTRIBUTE_TYPE type : kTypes) {
+    // Of classes there are so few that nobody can have two meet.
+    const auto number = attributes.Get(CKA_CLASS);
+    if (number && number->size() == sizeof(CK_OBJECT_CLASS)) {
+      uint64_t key;
+      std::memcpy(&key, number->data(), sizeof(key));
+      keys.keys_[keys.count_++] = key;
+    }
+    for (const CK_ATTRIBUTE_TYPE type : {CKA_LABEL, CKA_ID}) {
       const auto value = attributes.Get(type);
-      if (value && !value->empty()) keys.keys_[keys.count_++] = KeyOf(type, *value);
+      if (value && !value->empty()) keys.keys_[keys.count_++] = TableHash(type, *value);
     }
     return keys;
   }
 
-  std::span<const uint64_t> all() const { return {keys_.data(), count_}; }
+  std::span<const uint64_t> all() const& { return {keys_.data(), count_}; }
+  void all() && = delete;
 
  private:
-  static constexpr auto kTypes =
-      std::to_array<CK_ATTRIBUTE_TYPE>({CKA_CLASS, CKA_LABEL, CKA_KEY_TYPE, CKA_ID});
-
-  static uint64_t KeyOf(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
-    CK_ULONG number;
-    // Objects have classes and key types of the specification only, so nobody chooses them to meet.
-    if ((type == CKA_CLASS || type == CKA_KEY_TYPE) && value.size() == sizeof(number)) {
-      memcpy(&number, value.data(), sizeof(number));
-      return type << 32 ^ number;
-    }
-    return TableHash(type, value);
-  }
-
-  std::array<uint64_t, kTypes.size()> keys_{};
+  std::array<uint64_t, 3> keys_{};
   size_t count_ = 0;
 };
 

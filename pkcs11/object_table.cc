@@ -54,7 +54,8 @@ void ObjectTable::Exchange(Slot& slot, ObjectPtr& object) {
 }
 
 void ObjectTable::Link(const Object& object, CK_OBJECT_HANDLE handle) {
-  for (const uint64_t key : IndexKeys::Of(object.attributes).all()) by_key_.Insert({key, handle});
+  const IndexKeys keys = IndexKeys::Of(object.attributes);
+  for (const uint64_t key : keys.all()) by_key_.Insert({key, handle});
   if (object.row != 0) {
     by_row_.Insert({object.row, handle});
   } else {
@@ -66,9 +67,9 @@ void ObjectTable::Link(const Object& object, CK_OBJECT_HANDLE handle) {
 }
 
 void ObjectTable::Unlink(const Object& object, CK_OBJECT_HANDLE handle, const Object* other) {
-  IndexKeys kept;
-  if (other != nullptr) kept = IndexKeys::Of(other->attributes);
-  for (const uint64_t key : IndexKeys::Of(object.attributes).all()) {
+  const IndexKeys keys = IndexKeys::Of(object.attributes);
+  const IndexKeys kept = other != nullptr ? IndexKeys::Of(other->attributes) : IndexKeys();
+  for (const uint64_t key : keys.all()) {
     if (std::ranges::find(kept.all(), key) == kept.all().end()) by_key_.Erase({key, handle});
   }
   // Of an object that is read from the file again the deadline may come out some milliseconds

@@ -140,8 +140,8 @@ TEST_F(ObjectTableTest, PortionsHaveEachObjectOnceAndNoneThatCameLater) {
     const auto late = Add({.label = "odd"});
     Handles found;
     for (;;) {
-      const Handles portion = table_.Select(IndexKeys::Of(wanted), rest, most,
-                                            [](const Object&) { return true; });
+      const Handles portion =
+          table_.Select(IndexKeys::Of(wanted), rest, most, [](const Object&) { return true; });
       found.insert(found.end(), portion.begin(), portion.end());
       if (portion.size() < most) break;
       ASSERT_EQ(portion.size(), most);
@@ -247,8 +247,9 @@ TEST_F(ObjectTableTest, AgreesWithLookingAtEverything) {
                      .session = 1 + any(4)});
   };
   for (int i = 0; i < 20'000; ++i) {
-    const auto chosen =
-        model.empty() ? model.end() : std::next(model.begin(), any(static_cast<unsigned>(model.size())));
+    const auto chosen = model.empty()
+                            ? model.end()
+                            : std::next(model.begin(), any(static_cast<unsigned>(model.size())));
     const unsigned what = any(100);
     if (what < 45) {
       const ObjectPtr object = make();
