@@ -1,7 +1,7 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "mechanisms/result.h"
@@ -14,22 +14,28 @@ namespace secretmem {
 // lives as long as the key, or the last operation that has it. Any thread may use it.
 class KeyCache {
  public:
+  KeyCache() = default;
+  KeyCache(const KeyCache&) = delete;
+  KeyCache& operator=(const KeyCache&) = delete;
+  ~KeyCache() { delete kept_.load(); }
+
   // Get returns the key's T. |make()| makes one where there is none and returns a
   // CkResult<SecretBox<T>>, whose error is the answer. No lock is held meanwhile; of threads that
   // come together the first one's T stays. All users of one key are to name the same T: for another
   // than the one that is kept, nothing is kept. T must bear use by several threads at once.
   template <class T, class Make>
   CkResult<std::shared_ptr<SecretBox<T>>> Get(Make&& make) {
-    if (auto kept = Find<T>()) return kept;
+    const Kept* kept = kept_;
+    if (kept != nullptr && kept->tag == &kTag<T>) return kept->As<T>();
     CkResult<SecretBox<T>> made = make();
     if (!made) return Refuse(made.error());
     auto mine = std::make_shared<SecretBox<T>>(std::move(*made));
-    const std::lock_guard lock(mutex_);
-    if (kept_ == nullptr) {
-      kept_ = mine;
-      tag_ = &kTag<T>;
-    } else if (tag_ == &kTag<T>) {
-      return std::static_pointer_cast<SecretBox<T>>(kept_);
+    if (kept != nullptr) return mine;
+    auto keeping = std::make_unique<const Kept>(&kTag<T>, mine);
+    if (kept_.compare_exchange_strong(kept, keeping.get())) {
+      keeping.release();
+    } else if (kept->tag == &kTag<T>) {
+      return kept->As<T>();
     }
     return mine;
   }
@@ -38,15 +44,18 @@ class KeyCache {
   template <class T>
   static constexpr char kTag = 0;
 
-  template <class T>
-  std::shared_ptr<SecretBox<T>> Find() {
-    const std::lock_guard lock(mutex_);
-    return tag_ == &kTag<T> ? std::static_pointer_cast<SecretBox<T>>(kept_) : nullptr;
-  }
+  struct Kept {
+    const void* tag;
+    std::shared_ptr<void> value;
 
-  std::mutex mutex_;
-  std::shared_ptr<void> kept_;
-  const void* tag_ = nullptr;
+    template <class T>
+    std::shared_ptr<SecretBox<T>> As() const {
+      return std::static_pointer_cast<SecretBox<T>>(value);
+    }
+  };
+
+  // Every key has a cache, and most keep nothing in it. What is there stays.
+  std::atomic<const Kept*> kept_{nullptr};
 };
 
 }  // namespace secretmem

@@ -22,10 +22,10 @@
 #define CKA_SECRETMEM_AT_REST (CKA_SECRETMEM_BASE | 2UL)
 
 // CKA_SECRETMEM_BOUND_TO: byte array. Of a private key for key encapsulation: CKA_EC_POINT, or
-// CKA_VALUE for X-Wing, of the one public key, the binding key, to which what is decapsulated may be
-// wrapped. Given when the key is made (C_GenerateKeyPair, C_CreateObject) and never changed. Such a
-// key is sensitive, cannot be extracted, and decapsulates only. Of a secret key: it was decapsulated
-// with such a key. See docs/hpke.md.
+// CKA_VALUE for X-Wing, of the one public key, the binding key, to which what is decapsulated may
+// be wrapped. Given when the key is made (C_GenerateKeyPair, C_CreateObject) and never changed.
+// Such a key is sensitive, cannot be extracted, and decapsulates only. Of a secret key: it was
+// decapsulated with such a key. See docs/hpke.md.
 #define CKA_SECRETMEM_BOUND_TO (CKA_SECRETMEM_BASE | 0x10UL)
 
 // CKA_SECRETMEM_LIFETIME: CK_ULONG, seconds, 1 to 2^32. Given in the template that makes a private

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "mechanisms/cryptoki.h"
@@ -9,20 +10,23 @@
 
 namespace secretmem {
 
-// IndexKeys are hashes of the attributes that clients search by, as an object or a template has
-// them. An object that has all values of a template has all its keys, and seldom has another. Empty
+// IndexKeys stand for the attributes that clients search by, as an object or a template has them.
+// An object that has all values of a template has all its keys, and seldom has another. Empty
 // values, which most objects have, make none.
 class IndexKeys {
  public:
-  // The types of these attributes, the most telling first.
-  static constexpr auto kTypes =
-      std::to_array<CK_ATTRIBUTE_TYPE>({CKA_ID, CKA_LABEL, CKA_KEY_TYPE, CKA_CLASS});
-
   // Of takes them from an AttributeSet or a TemplateReader.
   template <class Attributes>
   static IndexKeys Of(const Attributes& attributes) {
     IndexKeys keys;
-    for (const CK_ATTRIBUTE_TYPE type : kTypes) {
+    // Of classes there are so few that nobody can have two meet.
+    const auto number = attributes.Get(CKA_CLASS);
+    if (number && number->size() == sizeof(CK_OBJECT_CLASS)) {
+      uint64_t key;
+      std::memcpy(&key, number->data(), sizeof(key));
+      keys.keys_[keys.count_++] = key;
+    }
+    for (const CK_ATTRIBUTE_TYPE type : {CKA_LABEL, CKA_ID}) {
       const auto value = attributes.Get(type);
       if (value && !value->empty()) keys.keys_[keys.count_++] = TableHash(type, *value);
     }
@@ -32,7 +36,7 @@ class IndexKeys {
   std::span<const uint64_t> all() const { return {keys_.data(), count_}; }
 
  private:
-  std::array<uint64_t, kTypes.size()> keys_{};
+  std::array<uint64_t, 3> keys_{};
   size_t count_ = 0;
 };
 

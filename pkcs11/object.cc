@@ -5,13 +5,12 @@
 
 namespace secretmem {
 
-KeySecret::KeySecret(Vault vault) : vault_(std::move(vault)) {}
+KeySecret::KeySecret(Vault vault) : key_(std::move(vault)) {}
 
 KeySecret::KeySecret(std::vector<uint8_t> sealed, std::vector<uint8_t> associated,
                      std::shared_ptr<const Vault> sealing_key)
-    : sealed_(std::move(sealed)),
-      associated_(std::move(associated)),
-      sealing_key_(std::move(sealing_key)) {}
+    : key_(std::make_unique<Sealed>(std::move(sealed), std::move(associated),
+                                    std::move(sealing_key))) {}
 
 CkResult<const Vault*> KeySecret::Open() {
   auto opened = OpenQuietly();
@@ -22,17 +21,16 @@ CkResult<const Vault*> KeySecret::Open() {
 }
 
 CkResult<const Vault*> KeySecret::OpenQuietly() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (vault_) return &*vault_;
-  }
-  // Written by the constructor only, so readable without the lock.
-  auto opened = Unseal(*sealing_key_, associated_, sealed_);
+  if (const Vault* vault = std::get_if<Vault>(&key_)) return vault;
+  Sealed& key = *std::get<std::unique_ptr<Sealed>>(key_);
+  if (const Vault* vault = key.open) return vault;
+  auto opened = Unseal(*key.sealing_key, key.associated, key.sealed);
   if (!opened) return Refuse(RvOf(opened.error()));
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(key.mutex);
   // Another thread may have been faster; its vault may be in use already.
-  if (!vault_) vault_.emplace(std::move(*opened));
-  return &*vault_;
+  if (!key.vault) key.vault.emplace(std::move(*opened));
+  key.open = &*key.vault;
+  return &*key.vault;
 }
 
 std::array<char, 36> UniqueId(const ObjectUid& uid) {

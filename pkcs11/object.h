@@ -1,10 +1,12 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "mechanisms/mechanism.h"
@@ -38,11 +40,17 @@ class KeySecret {
   KeyCache& cache() { return cache_; }
 
  private:
-  std::mutex mutex_;
-  std::optional<const Vault> vault_;  // once there it stays; under |mutex_|
-  std::vector<uint8_t> sealed_;
-  std::vector<uint8_t> associated_;
-  std::shared_ptr<const Vault> sealing_key_;
+  struct Sealed {
+    const std::vector<uint8_t> sealed;
+    const std::vector<uint8_t> associated;
+    const std::shared_ptr<const Vault> sealing_key;
+    std::mutex mutex{};
+    std::optional<const Vault> vault{};       // once there it stays; under |mutex|
+    std::atomic<const Vault*> open{nullptr};  // |vault| once it is there
+  };
+
+  // Most keys are of a session, and a session may have a million.
+  const std::variant<Vault, std::unique_ptr<Sealed>> key_;
   KeyCache cache_;
 };
 

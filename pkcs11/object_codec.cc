@@ -3,11 +3,13 @@
 #include <algorithm>
 
 #include "mechanisms/vendor.h"
-#include "pkcs11/index_keys.h"
 #include "vault/sealing.h"
 
 namespace secretmem {
 namespace {
+
+// What rows are found by, the most telling first.
+constexpr CK_ATTRIBUTE_TYPE kIndexed[] = {CKA_ID, CKA_LABEL, CKA_KEY_TYPE, CKA_CLASS};
 
 std::vector<uint8_t> Concatenate(std::span<const uint8_t> a, std::span<const uint8_t> b) {
   std::vector<uint8_t> both(a.begin(), a.end());
@@ -31,7 +33,7 @@ IndexHash Shortened(const KeyedHash& hash) {
 // shows which have equal values, not what they are.
 CkResult<std::vector<IndexHash>> IndexOf(const Object& object, const SealingKeys* keys) {
   std::vector<IndexTerm> terms;
-  for (const CK_ATTRIBUTE_TYPE type : IndexKeys::kTypes) {
+  for (const CK_ATTRIBUTE_TYPE type : kIndexed) {
     if (const auto value = object.attributes.Get(type)) terms.push_back(Term(type, *value));
   }
   if (object.attributes.Get(CKA_SECRETMEM_EXPIRES)) terms.push_back(ExpiringTerm());
@@ -65,7 +67,7 @@ CkResult<std::shared_ptr<const SealingKeys>> SealingKeys::From(Vault base) {
 }
 
 std::optional<IndexTerm> TermOf(const TemplateReader& wanted) {
-  for (const CK_ATTRIBUTE_TYPE type : IndexKeys::kTypes) {
+  for (const CK_ATTRIBUTE_TYPE type : kIndexed) {
     // Most objects have empty values.
     const auto value = wanted.Get(type);
     if (value && !value->empty()) return Term(type, *value);

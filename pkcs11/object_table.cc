@@ -12,7 +12,7 @@ std::atomic<CK_OBJECT_HANDLE> g_next_handle{1};
 }  // namespace
 
 ObjectPtr ObjectTable::Find(CK_OBJECT_HANDLE handle) const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   const Slot* slot = objects_.Find(handle);
   return slot == nullptr ? nullptr : slot->object;
 }
@@ -95,7 +95,7 @@ ObjectPtr ObjectTable::TakeOut(CK_OBJECT_HANDLE handle) {
 }
 
 CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   const int64_t row = object->row;
   const uint64_t version = object->version;
   const bool known = row != 0 && HandleOfRow(row);
@@ -108,7 +108,7 @@ CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
 }
 
 bool ObjectTable::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr object) {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   Slot* slot = objects_.Find(handle);
   if (slot == nullptr || slot->object != expected) return false;
   Exchange(*slot, object);
@@ -116,14 +116,14 @@ bool ObjectTable::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, Ob
 }
 
 ObjectPtr ObjectTable::Remove(CK_OBJECT_HANDLE handle) {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return objects_.Find(handle) == nullptr ? nullptr : TakeOut(handle);
 }
 
 void ObjectTable::RemoveSession(CK_SESSION_HANDLE session) {
   for (;;) {
     Batch dropped;  // destroyed after the lock is gone
-    const std::unique_lock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     for (ObjectPtr& object : dropped) {
       const auto its = by_session_.From({session, 0});
       if (!its || its->by != session) return;
@@ -141,7 +141,7 @@ size_t ObjectTable::Look(const IndexKeys& keys, HandleRange& range, std::span<Sl
   size_t count = 0;
   // How many of the keys in turn the object of the next handle has.
   size_t has = 0;
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   for (size_t step = 0; step < kMostSteps && count < found.size(); ++step) {
     if (has < all.size()) {
       const uint64_t key = all[step % all.size()];
@@ -171,7 +171,7 @@ std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::TakeExpired(int
   std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> expired;
   // Nothing is allocated any more once one is out.
   expired.reserve(most);
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   while (expired.size() < most) {
     const auto earliest = by_deadline_.First();
     if (!earliest || earliest->by > now) break;
@@ -182,23 +182,23 @@ std::vector<std::pair<CK_OBJECT_HANDLE, ObjectPtr>> ObjectTable::TakeExpired(int
 }
 
 int64_t ObjectTable::EarliestDeadline() const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   const auto earliest = by_deadline_.First();
   return earliest ? earliest->by : kNoDeadline;
 }
 
 ObjectTable::State ObjectTable::state() const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return state_;
 }
 
 bool ObjectTable::Covers(const IndexHash& hash) const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return covers_all_ || covered_.contains(hash);
 }
 
 bool ObjectTable::CoversAll() const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return covers_all_;
 }
 
@@ -208,12 +208,12 @@ bool ObjectTable::HasLocked(int64_t row, uint64_t version) const {
 }
 
 bool ObjectTable::IsCurrent(const ObjectRow& row) const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return HasLocked(row.id, row.version);
 }
 
 bool ObjectTable::Concerns(const ObjectRow& row) const {
-  const std::shared_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return covers_all_ || HandleOfRow(row.id) ||
          std::ranges::any_of(row.index, [&](const auto& hash) { return covered_.contains(hash); });
 }
@@ -221,7 +221,7 @@ bool ObjectTable::Concerns(const ObjectRow& row) const {
 bool ObjectTable::Apply(const State& since, uint64_t sequence, bool complete,
                         std::span<const Change> changed, std::span<const int64_t> deleted) {
   std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   if (state_ != since) return false;
   for (const Change& change : changed) {
     // The caller's own, if it has come meanwhile.
@@ -253,18 +253,23 @@ bool ObjectTable::Apply(const State& since, uint64_t sequence, bool complete,
 
 bool ObjectTable::Admit(const State& since, uint64_t sequence, std::span<const ObjectPtr> objects,
                         std::span<const IndexHash> hashes) {
-  const std::unique_lock lock(mutex_);
-  if (state_.removals != since.removals || state_.sequence > sequence) return false;
-  if (covered_.size() + hashes.size() > kMostCovered) covered_.clear();
-  for (const ObjectPtr& object : objects) AddLocked(object);
-  covers_all_ |= hashes.empty();
-  covered_.insert(hashes.begin(), hashes.end());
-  ++state_.questions;
-  return true;
+  for (;;) {
+    const auto some = objects.first(std::min(kBatch, objects.size()));
+    objects = objects.subspan(some.size());
+    const std::lock_guard lock(mutex_);
+    if (state_.removals != since.removals || state_.sequence > sequence) return false;
+    for (const ObjectPtr& object : some) AddLocked(object);
+    if (!objects.empty()) continue;
+    if (covered_.size() + hashes.size() > kMostCovered) covered_.clear();
+    covered_.insert(hashes.begin(), hashes.end());
+    covers_all_ |= hashes.empty();
+    ++state_.questions;
+    return true;
+  }
 }
 
 void ObjectTable::Restart() {
-  const std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   covered_.clear();
   covers_all_ = false;
   ++state_.removals;

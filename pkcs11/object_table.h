@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <set>
-#include <shared_mutex>
 #include <span>
 #include <vector>
 
 #include "pkcs11/dense_set.h"
 #include "pkcs11/index_keys.h"
 #include "pkcs11/object.h"
+#include "vault/short_mutex.h"
 
 namespace secretmem {
 
@@ -43,7 +44,7 @@ class ObjectTable {
   void RemoveIf(Drop&& drop) {
     for (HandleRange rest = Present();;) {
       Batch dropped;  // destroyed, vaults and all, after the lock is gone
-      const std::unique_lock lock(mutex_);
+      const std::lock_guard lock(mutex_);
       size_t count = 0;
       auto slot = objects_.From(rest.next);
       while (slot && slot->handle < rest.end && count < dropped.size()) {
@@ -135,8 +136,8 @@ class ObjectTable {
              std::span<const int64_t> deleted);
 
   // Admit takes in the objects that the store, at |sequence|, has with |hashes|, and covers these;
-  // without hashes, everything. False, as Apply, if objects were taken out after |since|, or the
-  // table is beyond |sequence|.
+  // without hashes, everything. It gives others their turn in between. False, as Apply, if objects
+  // were taken out after |since|, or the table is beyond |sequence|: some may be here all the same.
   bool Admit(const State& since, uint64_t sequence, std::span<const ObjectPtr> objects,
              std::span<const IndexHash> hashes);
 
@@ -182,7 +183,7 @@ class ObjectTable {
   // HasLocked says whether the object of |row| is here in |version| or a later one.
   bool HasLocked(int64_t row, uint64_t version) const;
 
-  mutable std::shared_mutex mutex_;
+  mutable ShortMutex mutex_;
   DenseSet<Slot> objects_;
   DenseSet<Entry<uint64_t>> by_key_;
   // Of token objects by row, of session objects by session.

@@ -15,6 +15,7 @@
 #include <ctime>
 #include <memory>
 
+#include "pkcs11/descriptor.h"
 #include "pkcs11/store_connection.h"
 
 namespace secretmem {
@@ -55,20 +56,6 @@ constexpr time_t kStaleSeconds = 3600;
   }();
   Throw(kind, path + ": " + std::strerror(error));
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 struct CloseDirectory {
   void operator()(DIR* directory) const { closedir(directory); }

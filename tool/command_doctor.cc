@@ -12,6 +12,7 @@
 #include "mechanisms/cryptoki.h"
 #include "tool/clients.h"
 #include "tool/commands.h"
+#include "tool/module.h"
 #include "tool/p11_kit.h"
 #include "tool/page.h"
 #include "tool/probe.h"
@@ -56,8 +57,6 @@ std::string RealPath(const std::string& path) {
   const fs::path real = fs::canonical(path, error);
   return error ? path : real.string();
 }
-
-bool IsOurs(const std::string& path) { return path.find("secretmem-pkcs11") != std::string::npos; }
 
 void CheckMemory(Examination& at) {
   const SecretMemory memory = TrySecretMemory();

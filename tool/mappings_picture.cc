@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <fstream>
 
+#include "tool/svg.h"
+
 namespace secretmem {
 namespace {
 
@@ -104,20 +106,16 @@ bool DrawMappings(const std::string& path, const std::string& note,
   const int width = std::max(2, static_cast<int>(columns.size())) * (kColumnWidth + kGap) + kGap;
   const int height = kTop + tallest + 56;
   std::ofstream out(path);
-  out << "<svg xmlns='http://www.w3.org/2000/svg' width='" << width << "' height='" << height
-      << "' viewBox='0 0 " << width << ' ' << height << "' role='img'>\n"
-      << "<title>Mappings of processes, and which of them hold key bytes</title>\n<style>\n"
-         "text{font:13px system-ui,sans-serif;fill:#24292f}"
-         ".head{font-size:20px;font-weight:600}.title{font-size:16px;font-weight:600}"
-         ".note,.size,.forms{font-size:12px;fill:#57606a}.size{text-anchor:end}"
-         ".forms{fill:#82071e}.bad{fill:#cf222e;font-weight:600}"
-         ".good{fill:#1a7f37;font-weight:600}"
-         ".plain{fill:#f6f8fa;stroke:#d0d7de}.plain-bar{fill:#afb8c1}"
-         ".leak{fill:#ffebe9;stroke:#cf222e}.leak-bar{fill:#cf222e}"
-         ".secret{fill:#dafbe1;stroke:#1a7f37}.secret-bar{fill:#1a7f37}\n</style>\n"
-      << "<rect width='100%' height='100%' fill='#ffffff'/>\n"
-      << "<text class='head' x='" << kGap << "' y='40'>Where key bytes can be read</text>\n"
-      << "<text class='note' x='" << kGap << "' y='62'>" << Escape(note) << "</text>\n";
+  BeginSvg(out, width, height, "Mappings of processes, and which of them hold key bytes",
+           ".title{font-size:16px;font-weight:600}"
+           ".note,.size,.forms{font-size:12px;fill:#57606a}.size{text-anchor:end}"
+           ".forms{fill:#82071e}.bad{fill:#cf222e;font-weight:600}"
+           ".good{fill:#1a7f37;font-weight:600}"
+           ".plain{fill:#f6f8fa;stroke:#d0d7de}.plain-bar{fill:#afb8c1}"
+           ".leak{fill:#ffebe9;stroke:#cf222e}.leak-bar{fill:#cf222e}"
+           ".secret{fill:#dafbe1;stroke:#1a7f37}.secret-bar{fill:#1a7f37}",
+           "Where key bytes can be read", kGap);
+  out << "<text class='note' x='" << kGap << "' y='62'>" << Escape(note) << "</text>\n";
   int x = kGap;
   for (const MappingColumn& column : columns) {
     Draw(out, column, x);

@@ -23,7 +23,9 @@ struct Answer {
 // What a user can do something about; the rest is shown by its name.
 constexpr Answer kAnswers[] = {
     {CKR_PIN_INCORRECT, kPinRefused, "the PIN is wrong",
-     "After too many wrong PINs in a row (pin.max_failures) it is locked."},
+     "Try again, but not often: after pin.max_failures wrong ones in a row it is locked. Where it "
+     "is "
+     "lost the security officer sets another: pkcs11-tool --init-pin --login --login-type so."},
     {CKR_PIN_LOCKED, kPinRefused, "the PIN is locked: too many wrong ones",
      "The security officer sets a new user PIN: pkcs11-tool --init-pin --login --login-type so."},
     {CKR_PIN_LEN_RANGE, kPinRefused, "the PIN is too short or too long",
@@ -76,6 +78,8 @@ void Check(CK_RV rv, const std::string& doing) {
   throw ToolError(kFailed, doing + ": " + client::RvName(rv));
 }
 
+bool IsOurs(const std::string& path) { return path.find("secretmem-pkcs11") != std::string::npos; }
+
 std::string Trimmed(const unsigned char* text, size_t size) {
   while (size > 0 && (text[size - 1] == ' ' || text[size - 1] == '\0')) --size;
   return std::string(reinterpret_cast<const char*>(text), size);
@@ -84,6 +88,11 @@ std::string Trimmed(const unsigned char* text, size_t size) {
 Module::Module(const std::string& path) try : path_(path), functions_(client::LoadFunctions(path)) {
   const CK_RV rv = functions_->C_Initialize(nullptr);
   const std::string doing = "initialising " + path;
+  if (rv != CKR_OK && !IsOurs(path)) {
+    throw ToolError(kFailed, doing + ": " + client::RvName(rv),
+                    "Its own documentation says what it needs, such as a configuration that this "
+                    "user can read.");
+  }
   if (rv == CKR_FUNCTION_FAILED) {
     if (const SecretMemory memory = TrySecretMemory(); !memory.works) {
       throw ToolError(kNoSecretMemory, doing + ": " + memory.reason, memory.remedy);

@@ -67,6 +67,9 @@ class Session {
 // Check throws a ToolError that says what |doing| met, and what to do, unless |rv| is CKR_OK.
 void Check(CK_RV rv, const std::string& doing);
 
+// IsOurs says whether the file is a secretmem-pkcs11 module, by its path.
+bool IsOurs(const std::string& path);
+
 // Trimmed returns a blank-padded field without its padding.
 std::string Trimmed(const unsigned char* text, size_t size);
 

@@ -3,44 +3,33 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
+#include "pkcs11/descriptor.h"
 #include "tool/exit_codes.h"
-
-#ifndef SYS_memfd_secret
-#define SYS_memfd_secret 447
-#endif
+#include "tool/system.h"
 
 namespace secretmem::tool {
 
 namespace {
 
-constexpr size_t kPage = 4096;
 // The longest PIN that the module can be configured to take, and a newline, and one more.
 constexpr size_t kMostBytes = 257;
 
 unsigned char* MapPage() {
-  void* page = MAP_FAILED;
-  const int fd = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
-  if (fd >= 0) {
-    if (ftruncate(fd, kPage) == 0) {
-      page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    }
-    close(fd);
-  }
-  if (page == MAP_FAILED) {
-    page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* page = MapSecretPage().address;
+  if (page == nullptr) {
+    page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) throw ToolError(kFailed, "no memory for a PIN");
     // Where even this is refused the PIN may be swapped, which does not make it less of a PIN.
-    static_cast<void>(mlock(page, kPage));
-    madvise(page, kPage, MADV_DONTDUMP);
+    static_cast<void>(mlock(page, kPageBytes));
+    madvise(page, kPageBytes, MADV_DONTDUMP);
   }
-  madvise(page, kPage, MADV_DONTFORK);
+  madvise(page, kPageBytes, MADV_DONTFORK);
   return static_cast<unsigned char*>(page);
 }
 
@@ -81,20 +70,6 @@ class Quiet {
   struct sigaction old_[4];
 };
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 void Say(int terminal, const std::string& text) {
   static_cast<void>(!write(terminal, text.data(), text.size()));
 }
@@ -126,8 +101,8 @@ PinText::PinText() : page_(MapPage()) {}
 
 PinText::~PinText() {
   if (page_ == nullptr) return;
-  explicit_bzero(page_, kPage);
-  munmap(page_, kPage);
+  explicit_bzero(page_, kPageBytes);
+  munmap(page_, kPageBytes);
 }
 
 void PinText::Fill(int descriptor, const std::string& source) {

@@ -13,6 +13,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "pkcs11/descriptor.h"
+
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret 447
 #endif
@@ -20,8 +22,6 @@
 namespace secretmem::tool {
 
 namespace {
-
-constexpr size_t kPage = 4096;
 
 constexpr char kOrLocked[] =
     " Or set memory.protection = \"allow-mlock\": keys are then in locked memory, which root can "
@@ -135,26 +135,33 @@ std::string StatusField(const std::string& name) {
 
 }  // namespace
 
+SecretPage MapSecretPage() {
+  const Descriptor file(static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC)));
+  SecretPage page;
+  page.created = file.get() >= 0;
+  void* address = MAP_FAILED;
+  if (page.created && ftruncate(file.get(), kPageBytes) == 0) {
+    address = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  }
+  if (address == MAP_FAILED) {
+    page.error = errno;
+  } else {
+    page.address = address;
+  }
+  return page;
+}
+
 SecretMemory TrySecretMemory() {
-  Circumstances at;
-  at.release = KernelRelease();
-  at.command_line = ReadText("/proc/cmdline").value_or("");
-  at.filtered = StatusField("Seccomp") == "2";
-  const int fd = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
-  if (fd < 0) {
-    at.error = errno;
-    return Diagnose(at);
+  const SecretPage page = MapSecretPage();
+  if (page.address == nullptr) {
+    return Diagnose({.error = page.error,
+                     .created = page.created,
+                     .release = KernelRelease(),
+                     .command_line = ReadText("/proc/cmdline").value_or(""),
+                     .filtered = StatusField("Seccomp") == "2"});
   }
-  at.created = true;
-  void* page = MAP_FAILED;
-  if (ftruncate(fd, kPage) == 0) {
-    page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  }
-  at.error = errno;
-  close(fd);
-  if (page == MAP_FAILED) return Diagnose(at);
-  *static_cast<volatile char*>(page) = 0;
-  munmap(page, kPage);
+  *static_cast<volatile char*>(page.address) = 0;
+  munmap(page.address, kPageBytes);
   return {true, {}, {}};
 }
 
@@ -180,7 +187,7 @@ uint64_t KeysWithin(uint64_t limit, bool page_each) {
   constexpr uint64_t kBeside = uint64_t{1} << 20;
   constexpr uint64_t kSlotBytes = 32;
   if (limit <= kBeside) return 0;
-  return (limit - kBeside) / (page_each ? kPage : kSlotBytes);
+  return (limit - kBeside) / (page_each ? kPageBytes : kSlotBytes);
 }
 
 }  // namespace secretmem::tool

@@ -1,6 +1,7 @@
 // What this system offers: secret memory, the memory-lock limit.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +26,17 @@ struct Circumstances {
 
 // Diagnose says why there is no secret memory. Looks at nothing but |circumstances|.
 SecretMemory Diagnose(const Circumstances& circumstances);
+
+inline constexpr size_t kPageBytes = 4096;
+
+// SecretPage is a page of memfd_secret(2) memory, its caller's to unmap; null where it cannot be
+// had.
+struct SecretPage {
+  void* address = nullptr;
+  bool created = false;  // memfd_secret(2) itself worked
+  int error = 0;         // errno
+};
+SecretPage MapSecretPage();
 
 // TrySecretMemory makes a page of secret memory, touches it and gives it back.
 SecretMemory TrySecretMemory();

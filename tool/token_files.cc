@@ -180,7 +180,10 @@ Restored Restore(const std::string& from, const Config& config, bool replace,
     std::error_code error;
     std::filesystem::copy_file(from, scratch.name(),
                                std::filesystem::copy_options::overwrite_existing, error);
-    if (error) throw ToolError(kFailed, from + ": " + error.message());
+    if (error) {
+      throw ToolError(kFailed, from + ": " + error.message(),
+                      "Name a file that secretmem-pkcs11 token backup has written.");
+    }
     chmod(scratch.name().c_str(), 0600);
   }
   TokenFacts facts = Verified(scratch.name(), from);

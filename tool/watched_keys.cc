@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "mechanisms/key_family.h"
+#include "tool/key_forms.h"
 #include "tool/module.h"
 #include "tool/page.h"
 
@@ -14,27 +15,17 @@ namespace secretmem::tool {
 
 namespace {
 
-constexpr size_t kWindow = 8;
-constexpr size_t kFewestDistinct = 5;
 constexpr size_t kMostHits = 32;
 
-// The forms in which a value is looked for.
-constexpr const char* kForms[] = {"as it is stored", "backwards", "in swapped words of 4 bytes",
-                                  "in swapped words of 8 bytes"};
-
-// ByteOf returns the byte at |i| of the |form| of |value|. What is left over at the end of a value
-// that is no multiple of a word stays as it is.
-uint8_t ByteOf(std::span<const uint8_t> value, size_t form, size_t i) {
-  if (form == 0) return value[i];
-  if (form == 1) return value[value.size() - 1 - i];
-  const size_t word = form == 2 ? 4 : 8;
-  const size_t start = i / word * word;
-  return start + word <= value.size() ? value[start + word - 1 - i % word] : value[i];
-}
-
-size_t DistinctBytes(std::array<uint8_t, kWindow> bytes) {
-  std::ranges::sort(bytes);
-  return bytes.size() - std::ranges::unique(bytes).size();
+// MemoryFor is what a vault's failure means to who watches.
+template <class T>
+T MemoryFor(VaultResult<T> result) {
+  if (!result) {
+    throw ToolError(kNoSecretMemory, Describe(result.error().code),
+                    "The keys that are looked for must lie in secret memory themselves: "
+                    "secretmem-pkcs11 status says whether there is enough.");
+  }
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
 }
 
 // The parts of a private RSA key that are secret; its modulus is in every certificate.
@@ -46,7 +37,7 @@ void ForEachPart(const Object& object, const std::function<void(std::span<const 
   const auto vault = object.secret->Open();
   if (!vault) Check(vault.error(), "opening a key");
   const KeyFamily* family = FindKeyFamily(object.key_type());
-  const auto done = (*vault)->WithSecret([&](std::span<const uint8_t> secret) {
+  MemoryFor((*vault)->WithSecret([&](std::span<const uint8_t> secret) {
     if (object.key_type() != CKK_RSA || family == nullptr || family->find_secret == nullptr) {
       visit(secret);
       return;
@@ -54,8 +45,7 @@ void ForEachPart(const Object& object, const std::function<void(std::span<const 
     for (const CK_ATTRIBUTE_TYPE type : kParts) {
       if (const auto part = family->find_secret(secret, type)) visit(*part);
     }
-  });
-  if (!done) throw ToolError(kFailed, Describe(done.error().code));
+  }));
 }
 
 std::string KindOf(const Object& object) {
@@ -159,35 +149,24 @@ class WatchedKeys::Table {
 
 namespace {
 
-// MemoryFor is what a vault's failure means to who watches.
-template <class T>
-T MemoryFor(VaultResult<T> result) {
-  if (!result) {
-    throw ToolError(kNoSecretMemory, Describe(result.error().code),
-                    "The keys that are looked for must lie in secret memory themselves.");
-  }
-  return *std::move(result);
-}
-
 size_t WindowsOf(size_t size) {
-  return size < kWindow ? 0 : (size - kWindow + 1) * std::size(kForms);
+  return size < kKeyWindow ? 0 : (size - kKeyWindow + 1) * std::size(kKeyForms);
 }
 
 }  // namespace
 
 WatchedKeys WatchedKeys::Of(std::span<const uint8_t> bytes) {
   Vault table = MemoryFor(Table::New(WindowsOf(bytes.size())));
-  const auto done = table.WriteSecret([&](std::span<uint8_t> to) { AddValue(to, bytes, 0); });
-  if (!done) throw ToolError(kFailed, Describe(done.error().code));
+  MemoryFor(table.WriteSecret([&](std::span<uint8_t> to) { AddValue(to, bytes, 0); }));
   return WatchedKeys(std::move(table), {{"", "test value"}}, {});
 }
 
 void WatchedKeys::AddValue(std::span<uint8_t> table, std::span<const uint8_t> value, uint32_t key) {
-  for (uint32_t form = 0; form < std::size(kForms); ++form) {
-    for (size_t start = 0; start + kWindow <= value.size(); ++start) {
-      std::array<uint8_t, kWindow> bytes;
-      for (size_t i = 0; i < kWindow; ++i) bytes[i] = ByteOf(value, form, start + i);
-      if (DistinctBytes(bytes) < kFewestDistinct) continue;
+  for (uint32_t form = 0; form < std::size(kKeyForms); ++form) {
+    for (size_t start = 0; start + kKeyWindow <= value.size(); ++start) {
+      std::array<uint8_t, kKeyWindow> bytes;
+      for (size_t i = 0; i < kKeyWindow; ++i) bytes[i] = ByteOfForm(value, form, start + i);
+      if (!IsTelling(bytes)) continue;
       Table::Add(table, {std::bit_cast<uint64_t>(bytes), key, form});
     }
   }
@@ -229,8 +208,7 @@ WatchedKeys WatchedKeys::Open(const Config& config, const std::string& path, con
   Vault table = MemoryFor(Table::New(windows));
   for (uint32_t key = 0; key < objects.size(); ++key) {
     ForEachPart(*objects[key], [&](std::span<const uint8_t> part) {
-      const auto done = table.WriteSecret([&](std::span<uint8_t> to) { AddValue(to, part, key); });
-      if (!done) throw ToolError(kFailed, Describe(done.error().code));
+      MemoryFor(table.WriteSecret([&](std::span<uint8_t> to) { AddValue(to, part, key); }));
     });
   }
   (*token)->SessionClosed(false);
@@ -239,9 +217,9 @@ WatchedKeys WatchedKeys::Open(const Config& config, const std::string& path, con
 
 std::vector<WatchedKeys::Hit> WatchedKeys::Search(std::span<const uint8_t> data) const {
   using Found = std::array<uint64_t, 3>;
-  const auto found = table_.WithSecret([&](std::span<const uint8_t> table) {
+  const auto found = MemoryFor(table_.WithSecret([&](std::span<const uint8_t> table) {
     std::pair<size_t, std::array<Found, kMostHits>> hits{};
-    for (size_t i = 0; i + kWindow <= data.size() && hits.first < kMostHits; ++i) {
+    for (size_t i = 0; i + kKeyWindow <= data.size() && hits.first < kMostHits; ++i) {
       uint64_t window;
       std::memcpy(&window, data.data() + i, sizeof(window));
       if (window == 0) continue;
@@ -249,11 +227,10 @@ std::vector<WatchedKeys::Hit> WatchedKeys::Search(std::span<const uint8_t> data)
       if (entry.window != 0) hits.second[hits.first++] = {i, entry.key, entry.form};
     }
     return hits;
-  });
-  if (!found) throw ToolError(kFailed, Describe(found.error().code));
+  }));
   std::vector<Hit> hits;
-  for (const auto& [offset, key, form] : std::span(found->second).first(found->first)) {
-    hits.push_back({offset, static_cast<uint32_t>(key), kForms[form]});
+  for (const auto& [offset, key, form] : std::span(found.second).first(found.first)) {
+    hits.push_back({offset, static_cast<uint32_t>(key), kKeyForms[form]});
   }
   return hits;
 }

@@ -21,8 +21,7 @@ struct Secret {
 };
 
 // WindowSet answers which secret an 8-byte window belongs to. Every 8-byte window of every form
-// of every secret is in it; windows with fewer than five distinct bytes are left out, since
-// memory holds such words by chance.
+// of every secret is in it, but for those that IsTelling leaves out.
 class WindowSet {
  public:
   struct Origin {
@@ -30,9 +29,8 @@ class WindowSet {
     uint32_t offset = 0;  // of the window within the form
   };
 
-  // AddSecret adds the value as it is, byte-reversed, and with each 4- and 8-byte word
-  // byte-swapped (as block ciphers, hashes and big numbers load it). Values shorter than eight
-  // bytes cannot be told from chance: they are refused (false).
+  // AddSecret adds the value in each of kKeyForms. Values shorter than eight bytes cannot be told
+  // from chance: they are refused (false).
   bool AddSecret(const Secret& secret);
 
   // AddForm adds one exact form under a name.

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "tests/bench/report.h"
+#include "tool/svg.h"
 
 namespace secretmem::bench {
 namespace {
@@ -93,16 +94,12 @@ void DrawCurves(const Json& results, const std::string& path) {
   const int width = kColumns * cell_width;
   const int height = rows * cell_height + 96;
   std::ofstream out(path);
-  out << "<svg xmlns='http://www.w3.org/2000/svg' width='" << width << "' height='" << height
-      << "' viewBox='0 0 " << width << ' ' << height << "' role='img'>\n"
-      << "<title>Operations in a second, by threads</title>\n<style>\n"
-         "text{font:13px system-ui,sans-serif;fill:#24292f}"
-         ".head{font-size:20px;font-weight:600}.title{font-weight:600}"
-         ".mid{text-anchor:middle;fill:#57606a}.end{text-anchor:end;fill:#57606a}"
-         ".axis{fill:none;stroke:#d0d7de}.line{fill:none;stroke-width:2}\n</style>\n"
-      << "<rect width='100%' height='100%' fill='#ffffff'/>\n"
-      << "<text class='head' x='" << kMargin
-      << "' y='36'>Operations in a second, by threads</text>\n";
+  constexpr char kTitle[] = "Operations in a second, by threads";
+  BeginSvg(out, width, height, kTitle,
+           ".title{font-weight:600}"
+           ".mid{text-anchor:middle;fill:#57606a}.end{text-anchor:end;fill:#57606a}"
+           ".axis{fill:none;stroke:#d0d7de}.line{fill:none;stroke-width:2}",
+           kTitle, kMargin);
   std::vector<std::string> subjects = {"BoringSSL"};
   for (const Json& module : results.at("modules")) subjects.push_back(module);
   int x = kMargin;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "mechanisms/vendor.h"
+
 namespace secretmem::fuzz {
 namespace {
 
@@ -97,6 +99,47 @@ std::span<uint8_t> PrfParameters(Input& input, Keep& keep, Shape& shape) {
   const auto kept = keep.Bytes(std::move(bytes));
   params.ulNumberOfDataParams = data.size();
   params.pDataParams = data.empty() ? nullptr : reinterpret_cast<CK_PRF_DATA_PARAM*>(kept.data());
+  return shape.Done(params);
+}
+
+std::span<uint8_t> HpkeParameters(Input& input, Keep& keep, Shape& shape,
+                                  std::span<const CK_OBJECT_HANDLE> handles) {
+  CK_SECRETMEM_HPKE_PARAMS params{};
+  constexpr CK_ULONG kKems[] = {CK_SECRETMEM_HPKE_X25519_HKDF_SHA256, CK_SECRETMEM_HPKE_XWING};
+  constexpr CK_ULONG kAeads[] = {1, 2, 3, CK_SECRETMEM_HPKE_EXPORT_ONLY};
+  params.ulMode = input.Below(8) == 0 ? input.Number() : input.Below(2);
+  params.ulKem = input.Below(8) == 0 ? input.Number() : input.Of(kKems);
+  params.ulKdf = input.Below(8) == 0 ? input.Number() : CK_SECRETMEM_HPKE_HKDF_SHA256;
+  params.ulAead = input.Below(8) == 0 ? input.Number() : input.Of(kAeads);
+  const size_t fields = input.Byte();
+  if (fields & 1) shape.Buffer(params.pInfo, params.ulInfoLen);
+  if (fields & 2) shape.Buffer(params.pAAD, params.ulAADLen);
+  if (fields & 4) {
+    const auto enc = keep.Bytes(input.Below(2) == 0 ? input.Some() : Bytes(32));
+    params.pEncapsulatedKey = enc.empty() ? nullptr : enc.data();
+    params.ulEncapsulatedKeyLen = enc.size();
+  }
+  if (fields & 8) params.hPsk = handles.empty() ? input.Number() : input.Of(handles);
+  if (fields & 16) shape.Buffer(params.pPskId, params.ulPskIdLen);
+  if (fields & 32) params.ulOutput = input.Below(3);
+  if (fields & 64) shape.Buffer(params.pExporterContext, params.ulExporterContextLen);
+  return shape.Done(params);
+}
+
+std::span<uint8_t> ResealParameters(Input& input, Keep& keep, Shape& shape,
+                                    std::span<const CK_OBJECT_HANDLE> handles) {
+  constexpr CK_MECHANISM_TYPE kInner[] = {CKM_ECDH1_DERIVE, CKM_SECRETMEM_HPKE,
+                                          CKM_ECDH_X_AES_KEY_WRAP, CKM_AES_KEY_WRAP_KWP};
+  const auto inner = [&]() -> CK_MECHANISM* {
+    if (input.Below(16) == 0) return nullptr;
+    const CK_MECHANISM mechanism = AnyMechanism(input, keep, kInner, handles);
+    return reinterpret_cast<CK_MECHANISM*>(shape.Done(mechanism).data());
+  };
+  CK_SECRETMEM_RESEAL_PARAMS params{};
+  params.pDecapsulation = inner();
+  shape.Buffer(params.pCiphertext, params.ulCiphertextLen);
+  params.ulSecretLen = input.Number();
+  params.pWrapping = inner();
   return shape.Done(params);
 }
 
@@ -198,6 +241,19 @@ std::span<uint8_t> ParameterOf(CK_MECHANISM_TYPE type, Input& input, Keep& keep,
     case CKM_SHA256_HMAC_GENERAL:
     case CKM_AES_CMAC_GENERAL:
       return shape.Done(input.Number());
+    case CKM_ECDH_AES_KEY_WRAP:
+    case CKM_ECDH_COF_AES_KEY_WRAP:
+    case CKM_ECDH_X_AES_KEY_WRAP: {
+      CK_ECDH_AES_KEY_WRAP_PARAMS params{};
+      params.ulAESKeyBits = input.Below(4) == 0 ? input.Number() : 256;
+      params.kdf = static_cast<decltype(params.kdf)>(input.Below(12));
+      shape.Buffer(params.pSharedData, params.ulSharedDataLen);
+      return shape.Done(params);
+    }
+    case CKM_SECRETMEM_HPKE:
+      return HpkeParameters(input, keep, shape, handles);
+    case CKM_SECRETMEM_RESEAL:
+      return ResealParameters(input, keep, shape, handles);
     case CKM_EDDSA: {
       if (input.Below(2) == 0) return {};
       CK_EDDSA_PARAMS params{};

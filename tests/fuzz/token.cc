@@ -1,8 +1,10 @@
 #include "tests/fuzz/token.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
+#include "mechanisms/vendor.h"
 #include "tests/blackbox/module.h"
 #include "tests/blackbox/template.h"
 
@@ -147,6 +149,43 @@ std::vector<CK_OBJECT_HANDLE> SomeKeys(CK_SESSION_HANDLE session) {
   pair(CKM_RSA_PKCS_KEY_PAIR_GEN, Template()
                                       .With(CKA_MODULUS_BITS, CK_ULONG{2048})
                                       .With(CKA_PUBLIC_EXPONENT, blackbox::Bytes{1, 0, 1}));
+  return keys;
+}
+
+std::vector<CK_OBJECT_HANDLE> SomeKemKeys(CK_SESSION_HANDLE session) {
+  std::vector<CK_OBJECT_HANDLE> keys;
+  const auto pair = [&](CK_MECHANISM_TYPE type, Template of_public, Template of_private) {
+    if (std::ranges::find(Mechanisms(), type) == Mechanisms().end()) return;
+    for (const CK_ATTRIBUTE_TYPE use : {CKA_ENCAPSULATE, CKA_ENCRYPT, CKA_WRAP}) {
+      of_public.With(use, true);
+    }
+    of_private.With(CKA_DECAPSULATE, true);
+    CK_MECHANISM mechanism{type, nullptr, 0};
+    CK_OBJECT_HANDLE handles[2] = {};
+    Must(P11().C_GenerateKeyPair(session, &mechanism, of_public.data(), of_public.size(),
+                                 of_private.data(), of_private.size(), &handles[0], &handles[1]),
+         "C_GenerateKeyPair");
+    keys.insert(keys.end(), handles, handles + 2);
+  };
+  const Template x25519 = Template().With(CKA_EC_PARAMS, blackbox::X25519Params());
+  const Template unwraps =
+      Template().With(CKA_UNWRAP, true).With(CKA_DECRYPT, true).With(CKA_EXTRACTABLE, true);
+  pair(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519, unwraps);
+  // Bound to the first.
+  const auto point = blackbox::Read(session, keys[0], CKA_EC_POINT).value;
+  pair(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519, Template().With(CKA_SECRETMEM_BOUND_TO, point));
+  pair(CKM_SECRETMEM_XWING_KEY_PAIR_GEN, {}, unwraps);
+  pair(CKM_ML_KEM_KEY_PAIR_GEN, Template().With(CKA_PARAMETER_SET, CK_ULONG{CKP_ML_KEM_768}), {});
+  Template secret = Template()
+                        .With(CKA_CLASS, CKO_SECRET_KEY)
+                        .With(CKA_KEY_TYPE, CK_ULONG{CKK_AES})
+                        .With(CKA_VALUE, blackbox::Bytes(32, 9));
+  for (const CK_ATTRIBUTE_TYPE use : {CKA_WRAP, CKA_UNWRAP, CKA_DERIVE, CKA_EXTRACTABLE}) {
+    secret.With(use, true);
+  }
+  CK_OBJECT_HANDLE handle = 0;
+  Must(P11().C_CreateObject(session, secret.data(), secret.size(), &handle), "C_CreateObject");
+  keys.push_back(handle);
   return keys;
 }
 

@@ -27,4 +27,8 @@ const std::vector<CK_MECHANISM_TYPE>& Mechanisms();
 // P-256, Ed25519 and X25519.
 std::vector<CK_OBJECT_HANDLE> SomeKeys(CK_SESSION_HANDLE session);
 
+// SomeKemKeys makes session keys for encapsulation and wrapping: an X25519 pair, one bound to it,
+// X-Wing and ML-KEM where they are, and an AES key.
+std::vector<CK_OBJECT_HANDLE> SomeKemKeys(CK_SESSION_HANDLE session);
+
 }  // namespace secretmem::fuzz

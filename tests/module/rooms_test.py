@@ -15,7 +15,7 @@ FORBIDDEN = {
     # reader and the token file's format, and the numbers of PKCS #11. What opens keys
     # (MAY) is the exception.
     "tool": r"openssl/|vault/|mechanisms/(?!cryptoki\.h|vendor\.h)"
-    r"|pkcs11/(?!config\.h|row_kind\.h|store_connection\.h|store_file\.h|store_schema\.h"
+    r"|pkcs11/(?!config\.h|descriptor\.h|row_kind\.h|store_connection\.h|store_file\.h|store_schema\.h"
     r"|token_store\.h)",
 }
 # Whoever looks for keys in memory has to open them, and whoever says that a backup is whole.

@@ -12,6 +12,11 @@ import tempfile
 import unittest
 
 SKIP = 77
+SOURCES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+# What the recipes are about, beside opensc.
+CLIENTS = ("curl default-jdk-headless gnutls-bin libengine-pkcs11-openssl libnss3-tools nginx "
+           "openssh-client openssh-server openssl p11-kit p11-kit-modules python3 python3-pykcs11 "
+           "softhsm2").split()
 SO_PIN = "87654321"
 PIN = "1234-user"
 
@@ -253,6 +258,54 @@ class InstallTest(Case):
         shown = re.findall(r"^\.T[PQ]\n\\fB(\w+)\\fR = (.*)$", page, re.M)
         self.assertEqual([(n, v.replace("\\-", "-")) for n, v in shown], settings)
 
+    def use(self, inside, root):
+        """What the README has a newcomer do with the packages: a token, a key, the audit of a command."""
+        for name, pin in (("so", SO_PIN), ("user", PIN)):
+            with open(f"{root}/root/{name}", "w", encoding="utf-8") as f:
+                f.write(pin + "\n")
+        made = run(*inside, "secretmem-pkcs11", "token", "init", "--label", "keys",
+                   "--so-pin-file", "/root/so", "--pin-file", "/root/user")
+        self.assertRegex(made, r'^Made token "keys" ')
+        tool = ("pkcs11-tool", "--module", f"/usr/lib/{ARCHITECTURE}/pkcs11/secretmem-pkcs11.so",
+                "--token-label", "keys", "--login", "--pin", PIN)
+        run(*inside, *tool, "--keypairgen", "--key-type", "EC:prime256v1", "--id", "02")
+        with open(f"{root}/root/digest", "wb") as f:
+            f.write(os.urandom(32))
+        found = json.loads(
+            run(*inside, "secretmem-pkcs11", "--json", "audit", "--pin-file", "/root/user",
+                "--picture", "/root/where.svg", "--", *tool, "--sign", "--mechanism", "ECDSA",
+                "--id", "02", "--input-file", "/root/digest", "--output-file", "/root/signature")
+        )
+        self.assertTrue(found["ok"], found)
+        users = [one["name"] for one in found["processes"] if one["secret_bytes"] > 0]
+        self.assertEqual(users, ["pkcs11-tool"])
+        self.assertEqual(os.path.getsize(f"{root}/root/signature"), 64)
+        with open(f"{root}/root/where.svg", encoding="utf-8") as f:
+            self.assertIn("no key byte readable", f.read())
+        doctor = json.loads(run(*inside, "secretmem-pkcs11", "--json", "doctor"))
+        self.assertEqual([one for one in doctor if one["verdict"] == "bad"], [])
+        bench = json.loads(run(*inside, "secretmem-pkcs11", "--json", "bench", "--only", "session"))
+        self.assertGreater(bench["operations"][0]["module"]["per_second"], 1)
+
+    def follow_recipes(self, inside, root):
+        """Every recipe of docs/clients, with the module that the package put in its place."""
+        with open(f"{root}/usr/sbin/policy-rc.d", "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\nexit 101\n")  # no server starts by itself
+        os.chmod(f"{root}/usr/sbin/policy-rc.d", 0o755)
+        with open(f"{root}/etc/hosts", "w", encoding="utf-8") as f:
+            f.write("127.0.0.1 localhost\n")  # an installer writes it
+        run(*inside, "apt-get", "-q", "-y", "--no-install-recommends", "install", *CLIENTS)
+        for folder in ("tests/clients", "docs/clients", "conf"):
+            shutil.copytree(f"{SOURCES}/{folder}", f"{root}/sources/{folder}")
+        recipes = []
+        for path in sorted(glob.glob(f"{SOURCES}/tests/clients/test_*.py")):
+            with open(path, encoding="utf-8") as f:
+                if re.search(r'^    PAGE = "', f.read(), re.M):
+                    recipes.append(os.path.basename(path).removesuffix(".py"))
+        self.assertEqual(len(recipes), len(glob.glob(f"{SOURCES}/docs/clients/*.md")) - 1)
+        run(*inside, "/usr/bin/python3", "/sources/tests/clients/run.py", "--module",
+            f"/usr/lib/{ARCHITECTURE}/pkcs11/secretmem-pkcs11.so", *recipes)
+
     def test_debootstrap(self):
         if not DEBOOTSTRAP:
             self.skipTest("by option: -DSECRETMEM_TEST_DEBOOTSTRAP=ON")
@@ -271,6 +324,8 @@ class InstallTest(Case):
             found = json.loads(run(*inside, "secretmem-pkcs11", "--json", "status"))
             self.assertTrue(found["ok"], found)
             self.assertEqual([f["exists"] for f in found["p11_kit"]], [True])
+            self.use(inside, root)
+            self.follow_recipes(inside, root)
             run(*inside, "apt-get", "-q", "-y", "purge", *contents())
             left = [p for p in tree(root) if "secretmem-pkcs11" in p and p.startswith(("usr", "etc"))]
             self.assertEqual(left, [])

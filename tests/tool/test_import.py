@@ -135,7 +135,9 @@ class Import(ToolTest):
             + ["--from-token", "old", "--from-pin-file", "old.pin"],
             "",
             'secretmem-pkcs11: logging in to "old": the PIN is wrong (CKR_PIN_INCORRECT)\n'
-            "  -> After too many wrong PINs in a row (pin.max_failures) it is locked.\n",
+            "  -> Try again, but not often: after pin.max_failures wrong ones in a row it is locked. "
+            "Where it is lost the security officer sets another: pkcs11-tool --init-pin --login "
+            "--login-type so.\n",
             status=4,
         )
 
