@@ -252,14 +252,19 @@ bool ObjectTable::Apply(const State& since, uint64_t sequence, bool complete,
 
 bool ObjectTable::Admit(const State& since, uint64_t sequence, std::span<const ObjectPtr> objects,
                         std::span<const IndexHash> hashes) {
-  const std::lock_guard lock(mutex_);
-  if (state_.removals != since.removals || state_.sequence > sequence) return false;
-  if (covered_.size() + hashes.size() > kMostCovered) covered_.clear();
-  for (const ObjectPtr& object : objects) AddLocked(object);
-  covers_all_ |= hashes.empty();
-  covered_.insert(hashes.begin(), hashes.end());
-  ++state_.questions;
-  return true;
+  for (;;) {
+    const auto some = objects.first(std::min(kBatch, objects.size()));
+    objects = objects.subspan(some.size());
+    const std::lock_guard lock(mutex_);
+    if (state_.removals != since.removals || state_.sequence > sequence) return false;
+    for (const ObjectPtr& object : some) AddLocked(object);
+    if (!objects.empty()) continue;
+    if (covered_.size() + hashes.size() > kMostCovered) covered_.clear();
+    covered_.insert(hashes.begin(), hashes.end());
+    covers_all_ |= hashes.empty();
+    ++state_.questions;
+    return true;
+  }
 }
 
 void ObjectTable::Restart() {

@@ -129,8 +129,8 @@ class ObjectTable {
              std::span<const int64_t> deleted);
 
   // Admit takes in the objects that the store, at |sequence|, has with |hashes|, and covers these;
-  // without hashes, everything. False, as Apply, if objects were taken out after |since|, or the
-  // table is beyond |sequence|.
+  // without hashes, everything. It gives others their turn in between. False, as Apply, if objects
+  // were taken out after |since|, or the table is beyond |sequence|: some may be here all the same.
   bool Admit(const State& since, uint64_t sequence, std::span<const ObjectPtr> objects,
              std::span<const IndexHash> hashes);
 

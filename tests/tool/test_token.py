@@ -484,7 +484,22 @@ class Forgeries(BackupCase):
                 f"UPDATE {table} SET {column}=?, sum=? WHERE rowid=?",
                 (values[column], values["sum"], found["row"]),
             )
+            if column == "tags" and summed:
+                # The index says what the row says.
+                database.execute("DELETE FROM tag WHERE object=?", (found["row"],))
+                tags = values["tags"]
+                database.executemany(
+                    "INSERT INTO tag VALUES(?, ?)",
+                    [(tags[at : at + 16], found["row"]) for at in range(0, len(tags), 16)],
+                )
         database.close()
+
+    def test_an_index_that_hides_an_object_is_refused(self):
+        shutil.copy(self.whole, self.path("forged"))
+        with sqlite3.connect(self.path("forged")) as database:
+            database.execute("DELETE FROM tag WHERE object=1")
+        database.close()
+        self.assertEqual(self.restores("forged"), REFUSED)
 
     def test_a_changed_value_is_refused(self):
         rows = {"object": [f"kind={kind}" for kind in (PUBLIC, STORE_SEALED, PRIVATE)],
