@@ -33,7 +33,8 @@ class IndexKeys {
     return keys;
   }
 
-  std::span<const uint64_t> all() const { return {keys_.data(), count_}; }
+  std::span<const uint64_t> all() const& { return {keys_.data(), count_}; }
+  void all() && = delete;
 
  private:
   std::array<uint64_t, 3> keys_{};

@@ -8,6 +8,9 @@
 namespace secretmem {
 namespace {
 
+// What rows are found by, the most telling first.
+constexpr CK_ATTRIBUTE_TYPE kIndexed[] = {CKA_ID, CKA_LABEL, CKA_KEY_TYPE, CKA_CLASS};
+
 std::vector<uint8_t> Concatenate(std::span<const uint8_t> a, std::span<const uint8_t> b) {
   std::vector<uint8_t> both(a.begin(), a.end());
   both.insert(both.end(), b.begin(), b.end());

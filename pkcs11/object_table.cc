@@ -55,7 +55,8 @@ void ObjectTable::Exchange(Slot& slot, ObjectPtr& object) {
 }
 
 void ObjectTable::Link(const Object& object, CK_OBJECT_HANDLE handle) {
-  for (const uint64_t key : IndexKeys::Of(object.attributes).all()) by_key_.Insert({key, handle});
+  const IndexKeys keys = IndexKeys::Of(object.attributes);
+  for (const uint64_t key : keys.all()) by_key_.Insert({key, handle});
   if (object.row != 0) {
     by_row_.Insert({object.row, handle});
   } else {
@@ -67,9 +68,9 @@ void ObjectTable::Link(const Object& object, CK_OBJECT_HANDLE handle) {
 }
 
 void ObjectTable::Unlink(const Object& object, CK_OBJECT_HANDLE handle, const Object* other) {
-  IndexKeys kept;
-  if (other != nullptr) kept = IndexKeys::Of(other->attributes);
-  for (const uint64_t key : IndexKeys::Of(object.attributes).all()) {
+  const IndexKeys keys = IndexKeys::Of(object.attributes);
+  const IndexKeys kept = other != nullptr ? IndexKeys::Of(other->attributes) : IndexKeys();
+  for (const uint64_t key : keys.all()) {
     if (std::ranges::find(kept.all(), key) == kept.all().end()) by_key_.Erase({key, handle});
   }
   // Of an object that is read from the file again the deadline may come out some milliseconds
@@ -122,13 +123,11 @@ ObjectPtr ObjectTable::Remove(CK_OBJECT_HANDLE handle) {
 
 void ObjectTable::RemoveSession(CK_SESSION_HANDLE session) {
   for (;;) {
-    Batch dropped;  // destroyed after the lock is gone
+    ObjectPtr dropped;  // destroyed after the lock is gone
     const std::lock_guard lock(mutex_);
-    for (ObjectPtr& object : dropped) {
-      const auto its = by_session_.From({session, 0});
-      if (!its || its->by != session) return;
-      object = TakeOut(its->handle);
-    }
+    const auto its = by_session_.From({session, 0});
+    if (!its || its->by != session) return;
+    dropped = TakeOut(its->handle);
   }
 }
 
@@ -136,7 +135,7 @@ HandleRange ObjectTable::Present() const { return {0, g_next_handle}; }
 
 size_t ObjectTable::Look(const IndexKeys& keys, HandleRange& range, std::span<Slot> found) const {
   // Others have their turn after so many.
-  constexpr size_t kMostSteps = 1024;
+  constexpr size_t kMostSteps = 256;
   const std::span<const uint64_t> all = keys.all();
   size_t count = 0;
   // How many of the keys in turn the object of the next handle has.
@@ -253,14 +252,19 @@ bool ObjectTable::Apply(const State& since, uint64_t sequence, bool complete,
 
 bool ObjectTable::Admit(const State& since, uint64_t sequence, std::span<const ObjectPtr> objects,
                         std::span<const IndexHash> hashes) {
-  const std::lock_guard lock(mutex_);
-  if (state_.removals != since.removals || state_.sequence > sequence) return false;
-  if (covered_.size() + hashes.size() > kMostCovered) covered_.clear();
-  for (const ObjectPtr& object : objects) AddLocked(object);
-  covers_all_ |= hashes.empty();
-  covered_.insert(hashes.begin(), hashes.end());
-  ++state_.questions;
-  return true;
+  for (;;) {
+    const auto some = objects.first(std::min(kBatch, objects.size()));
+    objects = objects.subspan(some.size());
+    const std::lock_guard lock(mutex_);
+    if (state_.removals != since.removals || state_.sequence > sequence) return false;
+    for (const ObjectPtr& object : some) AddLocked(object);
+    if (!objects.empty()) continue;
+    if (covered_.size() + hashes.size() > kMostCovered) covered_.clear();
+    covered_.insert(hashes.begin(), hashes.end());
+    covers_all_ |= hashes.empty();
+    ++state_.questions;
+    return true;
+  }
 }
 
 void ObjectTable::Restart() {

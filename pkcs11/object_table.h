@@ -43,20 +43,13 @@ class ObjectTable {
   template <class Drop>
   void RemoveIf(Drop&& drop) {
     for (HandleRange rest = Present();;) {
-      Batch dropped;  // destroyed, vaults and all, after the lock is gone
+      ObjectPtr dropped;  // destroyed, vault and all, after the lock is gone
       const std::lock_guard lock(mutex_);
-      size_t count = 0;
       auto slot = objects_.From(rest.next);
-      while (slot && slot->handle < rest.end && count < dropped.size()) {
-        rest.next = slot->handle + 1;
-        if (drop(*slot->object)) {
-          dropped[count++] = TakeOut(slot->handle);
-          slot = objects_.From(rest.next);
-        } else {
-          ++slot;
-        }
-      }
-      if (count < dropped.size()) return;
+      while (slot && slot->handle < rest.end && !drop(*slot->object)) ++slot;
+      if (!slot || slot->handle >= rest.end) return;
+      rest.next = slot->handle + 1;
+      dropped = TakeOut(slot->handle);
     }
   }
 
@@ -136,8 +129,8 @@ class ObjectTable {
              std::span<const int64_t> deleted);
 
   // Admit takes in the objects that the store, at |sequence|, has with |hashes|, and covers these;
-  // without hashes, everything. False, as Apply, if objects were taken out after |since|, or the
-  // table is beyond |sequence|.
+  // without hashes, everything. It gives others their turn in between. False, as Apply, if objects
+  // were taken out after |since|, or the table is beyond |sequence|: some may be here all the same.
   bool Admit(const State& since, uint64_t sequence, std::span<const ObjectPtr> objects,
              std::span<const IndexHash> hashes);
 
@@ -160,7 +153,6 @@ class ObjectTable {
   };
 
   static constexpr size_t kBatch = 64;
-  using Batch = std::array<ObjectPtr, kBatch>;
 
   // Look fills |found| with objects in |range| that have all |keys|, and returns how many they are.
   // |range| is what it has not looked at.

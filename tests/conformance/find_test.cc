@@ -198,6 +198,44 @@ TEST_F(FindTest, AttributesChangeMeanwhile) {
   EXPECT_EQ(FindAll(session_, Template().With(CKA_LABEL, "changed")), (Handles{one, two}));
 }
 
+// By an attribute that has changed, an object is found by what it is now; a copy by its own.
+TEST_F(FindTest, ChangedObjectsAndCopies) {
+  for (const bool token : {false, true}) {
+    const auto find = [&](CK_ATTRIBUTE_TYPE type, const char* value) {
+      return FindAll(session_, Template().With(type, value).With(CKA_TOKEN, token));
+    };
+    const auto set = [&](CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, const char* value) {
+      Template change = Template().With(type, value);
+      EXPECT_RV(CKR_OK, P11().C_SetAttributeValue(session_, object, change.data(), change.size()));
+    };
+    const CK_OBJECT_HANDLE one = Create(
+        session_,
+        SecretObject(Bytes(16, 3)).With(CKA_TOKEN, token).With(CKA_ID, "a").With(CKA_LABEL, "x"));
+    EXPECT_EQ(find(CKA_ID, "a"), Handles{one});
+    set(one, CKA_ID, "b");
+    EXPECT_EQ(find(CKA_ID, "a"), Handles());
+    EXPECT_EQ(find(CKA_ID, "b"), Handles{one});
+    EXPECT_EQ(find(CKA_LABEL, "x"), Handles{one});
+    Template other = Template().With(CKA_LABEL, "y");
+    CK_OBJECT_HANDLE copy = 0;
+    ASSERT_RV(CKR_OK, P11().C_CopyObject(session_, one, other.data(), other.size(), &copy));
+    EXPECT_EQ(find(CKA_LABEL, "x"), Handles{one});
+    EXPECT_EQ(find(CKA_LABEL, "y"), Handles{copy});
+    EXPECT_EQ(find(CKA_ID, "b"), (Handles{one, copy}));
+    set(one, CKA_ID, "");
+    set(copy, CKA_LABEL, "x");
+    EXPECT_EQ(find(CKA_ID, "b"), Handles{copy});
+    EXPECT_EQ(find(CKA_ID, ""), Handles{one});
+    EXPECT_EQ(find(CKA_LABEL, "x"), (Handles{one, copy}));
+    EXPECT_EQ(FindAll(session_, Template().With(CKA_ID, "b").With(CKA_LABEL, "y")), Handles());
+    EXPECT_RV(CKR_OK, P11().C_DestroyObject(session_, one));
+    EXPECT_EQ(find(CKA_LABEL, "x"), Handles{copy});
+    EXPECT_EQ(find(CKA_ID, ""), Handles());
+    EXPECT_RV(CKR_OK, P11().C_DestroyObject(session_, copy));
+    EXPECT_EQ(find(CKA_ID, "b"), Handles());
+  }
+}
+
 // Another thread makes and destroys objects all the while: whatever stays is found, each time.
 TEST_F(FindTest, OtherThreadChangesObjects) {
   Handles staying;

@@ -112,10 +112,15 @@ class Forgeries(BackupCase):
                     self.assertEqual(self.restores("forged"), REFUSED, (table, row, column))
 
     def test_a_changed_index_is_refused(self):
-        for change in ("hash=zeroblob(16)", "object=object+1"):
+        one = "WHERE hash=(SELECT max(hash) FROM tag)"
+        for change in (
+            f"UPDATE tag SET hash=zeroblob(16) {one}",
+            f"UPDATE tag SET object=object+1 {one}",
+            "DELETE FROM tag WHERE object=1",
+        ):
             shutil.copy(self.whole, self.path("forged"))
             with sqlite3.connect(self.path("forged")) as database:
-                database.execute(f"UPDATE tag SET {change} WHERE hash=(SELECT max(hash) FROM tag)")
+                database.execute(change)
             database.close()
             self.assertEqual(self.restores("forged"), REFUSED, change)
 
