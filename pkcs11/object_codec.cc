@@ -17,9 +17,6 @@ std::vector<uint8_t> Concatenate(std::span<const uint8_t> a, std::span<const uin
   return both;
 }
 
-// What the file's index has of each object, the most telling first.
-constexpr CK_ATTRIBUTE_TYPE kIndexed[] = {CKA_ID, CKA_LABEL, CKA_KEY_TYPE, CKA_CLASS};
-
 IndexTerm Term(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
   uint8_t name[sizeof(type)];
   memcpy(name, &type, sizeof(type));
