@@ -108,6 +108,9 @@ HOW = {
             BENCH + ":ours --module /usr/lib/softhsm/libsofthsm2.so:softhsm2 --part alone --rounds 1"
             " --turn-ms 1", "ours, speed of softhsm2"
         ),
+        BENCH + " --part start --token-objects 100000 --budget 300": As(
+            BENCH + " --part start --token-objects 10 --rounds 1", "times that with one object"
+        ),
         "build/release/bench_protections": Run("signals blocked"),
         "build/release/bench_waits": Run(),
     },
