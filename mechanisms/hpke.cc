@@ -68,9 +68,9 @@ class Encryption : public CipherOperation {
 
 class Decryption : public CipherOperation {
  public:
-  // |psk| is a copy, as the key that it was is not kept.
-  Decryption(HpkeRequest request, const Key& key, std::optional<Vault> psk)
-      : request_(std::move(request)), key_(key), psk_(std::move(psk)) {
+  // |psk| lasts as |key| does.
+  Decryption(HpkeRequest request, const Key& key, const Vault* psk)
+      : request_(std::move(request)), key_(key), psk_(psk) {
     key_.named = {};
     sent_.assign(request_.enc.begin(), request_.enc.end());
   }
@@ -93,7 +93,7 @@ class Decryption : public CipherOperation {
   CkResult<size_t> Whole(std::span<const uint8_t> in, std::span<uint8_t> out) override {
     if (auto right = Check(Part::kWhole, in.size()); !right) return Refuse(right.error());
     const auto enc = sent_.empty() ? in.first(request_.prefix()) : std::span<const uint8_t>(sent_);
-    const auto context = BeginHpkeRecipient(request_, key_, psk_ ? &*psk_ : nullptr, enc);
+    const auto context = BeginHpkeRecipient(request_, key_, psk_, enc);
     if (!context) return Refuse(context.error());
     auto aead = context->MakeAead(*request_.aead);
     if (!aead) return Refuse(aead.error());
@@ -111,19 +111,9 @@ class Decryption : public CipherOperation {
  private:
   HpkeRequest request_;
   Key key_;
-  std::optional<Vault> psk_;
+  const Vault* psk_;
   std::vector<uint8_t> sent_;  // what pEncapsulatedKey had when this began
 };
-
-CkResult<std::optional<Vault>> CopyOf(const Vault* vault) {
-  std::optional<Vault> copy;
-  if (vault == nullptr) return copy;
-  auto copied = ToCk(vault->WithSecret(
-      [](std::span<const uint8_t> bytes) -> VaultResult<Vault> { return Vault::CopyOf(bytes); }));
-  if (!copied) return Refuse(copied.error());
-  copy.emplace(std::move(*copied));
-  return copy;
-}
 
 CkResult<size_t> LengthOf(const HpkeRequest& request, SecretRequest wanted) {
   if (!request.bare_kem) {
@@ -190,9 +180,7 @@ CkResult<std::unique_ptr<CipherOperation>> DecryptHpke(CK_MECHANISM_TYPE /*type*
   }
   const auto psk = FindPsk(*request, key);
   if (!psk) return Refuse(psk.error());
-  auto copy = CopyOf(*psk);
-  if (!copy) return Refuse(copy.error());
-  return std::make_unique<Decryption>(std::move(*request), key, std::move(*copy));
+  return std::make_unique<Decryption>(std::move(*request), key, *psk);
 }
 
 CkResult<std::vector<uint8_t>> WrapHpkeWith(CK_MECHANISM_TYPE /*type*/, Parameter parameter,

@@ -32,7 +32,8 @@ struct Key {
   const Vault* secret;
   KeyCache* cache = nullptr;
   // The keys that the mechanism's parameter names, where the row's names_keys does that and it is
-  // no derivation, which has them in |Derivation|. They live as long as the call only.
+  // no derivation, which has them in |Derivation|. This span lasts as long as the call, their
+  // secrets as long as the operation that it begins.
   std::span<const Key> named = {};
 };
 

@@ -71,9 +71,7 @@ class Session {
   template <class Gone>
   void EndOperations(Gone&& gone) {
     const auto end = [&](auto& place) {
-      if (place.active && place.active->key && gone(place.active->key->object())) {
-        place.active.reset();
-      }
+      if (place.active && place.active->Uses(gone)) place.active.reset();
     };
     end(sign);
     end(verify);

@@ -45,6 +45,9 @@ class NamedKeys {
     return seen;
   }
 
+  // Take is for an operation that goes on with them, after which nothing is beside any key.
+  std::vector<PermittedKey> Take() { return std::move(permitted_); }
+
  private:
   std::vector<PermittedKey> permitted_;
   std::vector<Key> keys_;

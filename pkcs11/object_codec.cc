@@ -2,14 +2,14 @@
 
 #include <algorithm>
 
+#include "mechanisms/vendor.h"
 #include "vault/sealing.h"
 
 namespace secretmem {
 namespace {
 
-// What a client searches by, kept as keyed hashes: the file shows which private objects have equal
-// values, not what they are.
-constexpr CK_ATTRIBUTE_TYPE kIndexed[] = {CKA_CLASS, CKA_KEY_TYPE, CKA_ID, CKA_LABEL};
+// What rows are found by, the most telling first.
+constexpr CK_ATTRIBUTE_TYPE kIndexed[] = {CKA_ID, CKA_LABEL, CKA_KEY_TYPE, CKA_CLASS};
 
 std::vector<uint8_t> Concatenate(std::span<const uint8_t> a, std::span<const uint8_t> b) {
   std::vector<uint8_t> both(a.begin(), a.end());
@@ -17,24 +17,32 @@ std::vector<uint8_t> Concatenate(std::span<const uint8_t> a, std::span<const uin
   return both;
 }
 
-CkResult<std::vector<IndexHash>> IndexOf(const Object& object, const Vault* key) {
-  std::vector<IndexHash> index;
+IndexTerm Term(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
+  uint8_t name[sizeof(type)];
+  memcpy(name, &type, sizeof(type));
+  return Concatenate(name, value);
+}
+
+IndexHash Shortened(const KeyedHash& hash) {
+  IndexHash shortened;
+  std::copy_n(hash.begin(), shortened.size(), shortened.begin());
+  return shortened;
+}
+
+// IndexOf returns the index of |object|'s row; |keys| are those of a private one: of these the file
+// shows which have equal values, not what they are.
+CkResult<std::vector<IndexHash>> IndexOf(const Object& object, const SealingKeys* keys) {
+  std::vector<IndexTerm> terms;
   for (const CK_ATTRIBUTE_TYPE type : kIndexed) {
-    const auto value = object.attributes.Get(type);
-    if (!value) continue;
-    uint8_t name[sizeof(type)];
-    memcpy(name, &type, sizeof(type));
-    const std::vector<uint8_t> named = Concatenate(name, *value);
-    KeyedHash hash;
-    if (key == nullptr) {
-      hash = Checksum(named);
-    } else {
-      const auto keyed = HashUnder(*key, named);
-      if (!keyed) return Refuse(RvOf(keyed.error()));
-      hash = *keyed;
-    }
-    IndexHash& entry = index.emplace_back();
-    std::copy_n(hash.begin(), entry.size(), entry.begin());
+    if (const auto value = object.attributes.Get(type)) terms.push_back(Term(type, *value));
+  }
+  if (object.attributes.Get(CKA_SECRETMEM_EXPIRES)) terms.push_back(ExpiringTerm());
+  std::vector<IndexHash> index;
+  for (const IndexTerm& term : terms) {
+    const auto hash =
+        keys == nullptr ? CkResult<IndexHash>(OpenHash(term)) : SealedHash(term, *keys);
+    if (!hash) return Refuse(hash.error());
+    index.push_back(*hash);
   }
   return index;
 }
@@ -56,6 +64,25 @@ CkResult<std::shared_ptr<const SealingKeys>> SealingKeys::From(Vault base) {
   }
   return std::make_shared<const SealingKeys>(
       SealingKeys{std::move(base), *attributes, *secrets, *index});
+}
+
+std::optional<IndexTerm> TermOf(const TemplateReader& wanted) {
+  for (const CK_ATTRIBUTE_TYPE type : kIndexed) {
+    // Most objects have empty values.
+    const auto value = wanted.Get(type);
+    if (value && !value->empty()) return Term(type, *value);
+  }
+  return std::nullopt;
+}
+
+IndexTerm ExpiringTerm() { return Term(CKA_SECRETMEM_EXPIRES, {}); }
+
+IndexHash OpenHash(const IndexTerm& term) { return Shortened(Checksum(term)); }
+
+CkResult<IndexHash> SealedHash(const IndexTerm& term, const SealingKeys& keys) {
+  const auto hash = HashUnder(*keys.index, term);
+  if (!hash) return Refuse(RvOf(hash.error()));
+  return Shortened(*hash);
 }
 
 RowKind RowKindOf(const Object& object) {
@@ -94,7 +121,7 @@ CkResult<ObjectRow> EncodeRow(const Object& object, const SealingKeys* keys) {
     case RowKind::kClock:
       return Refuse(CKR_GENERAL_ERROR);
   }
-  auto index = IndexOf(object, kind == RowKind::kPrivate ? keys->index.get() : nullptr);
+  auto index = IndexOf(object, kind == RowKind::kPrivate ? keys : nullptr);
   if (!index) return Refuse(index.error());
   row.index = std::move(*index);
   return row;

@@ -4,6 +4,7 @@
 
 #include "pkcs11/object.h"
 #include "pkcs11/row_kind.h"
+#include "pkcs11/template_reader.h"
 #include "pkcs11/token_store.h"
 
 namespace secretmem {
@@ -21,6 +22,21 @@ struct SealingKeys {
 
 // RowKindOf returns how |object| is stored.
 RowKind RowKindOf(const Object& object);
+
+// IndexTerm is what rows are found by, before it is hashed: an attribute and its value.
+using IndexTerm = std::vector<uint8_t>;
+
+// TermOf returns the term that the fewest of the objects with |wanted|'s attributes can be expected
+// to share; nullopt if |wanted| has no attribute that tells.
+std::optional<IndexTerm> TermOf(const TemplateReader& wanted);
+
+// ExpiringTerm is that of all objects with a lifetime.
+IndexTerm ExpiringTerm();
+
+// OpenHash returns the hash of |term| in rows that need no login, SealedHash that in private ones,
+// of which |keys| are the token's.
+IndexHash OpenHash(const IndexTerm& term);
+CkResult<IndexHash> SealedHash(const IndexTerm& term, const SealingKeys& keys);
 
 // EncodeRow returns the row to store for |object|, with its row and version; |keys| are the token's
 // for kPrivate, the store's for kStoreSealed, and not needed for kPublic.

@@ -1,5 +1,6 @@
 #include "pkcs11/object_table.h"
 
+#include <algorithm>
 #include <atomic>
 #include <unordered_set>
 
@@ -96,7 +97,15 @@ ObjectPtr ObjectTable::TakeOut(CK_OBJECT_HANDLE handle) {
 
 CK_OBJECT_HANDLE ObjectTable::Add(ObjectPtr object) {
   const std::lock_guard lock(mutex_);
-  return AddLocked(std::move(object));
+  const int64_t row = object->row;
+  const uint64_t version = object->version;
+  const bool known = row != 0 && HandleOfRow(row);
+  const CK_OBJECT_HANDLE handle = AddLocked(std::move(object));
+  // What happened to it between its version and this moment was passed over, as nobody knew it.
+  if (row != 0 && !known && (state_.sequence == 0 || state_.sequence > version)) {
+    state_.sequence = version;
+  }
+  return handle;
 }
 
 bool ObjectTable::Replace(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr object) {
@@ -182,33 +191,89 @@ ObjectTable::State ObjectTable::state() const {
   return state_;
 }
 
-bool ObjectTable::Apply(const State& since, const StoreState& to, bool complete,
-                        const std::vector<ObjectPtr>& changed,
-                        const std::vector<int64_t>& deleted) {
+bool ObjectTable::Covers(const IndexHash& hash) const {
+  const std::lock_guard lock(mutex_);
+  return covers_all_ || covered_.contains(hash);
+}
+
+bool ObjectTable::CoversAll() const {
+  const std::lock_guard lock(mutex_);
+  return covers_all_;
+}
+
+bool ObjectTable::HasLocked(int64_t row, uint64_t version) const {
+  const auto known = HandleOfRow(row);
+  return known && objects_.Find(*known)->object->version >= version;
+}
+
+bool ObjectTable::IsCurrent(const ObjectRow& row) const {
+  const std::lock_guard lock(mutex_);
+  return HasLocked(row.id, row.version);
+}
+
+bool ObjectTable::Concerns(const ObjectRow& row) const {
+  const std::lock_guard lock(mutex_);
+  return covers_all_ || HandleOfRow(row.id) ||
+         std::ranges::any_of(row.index, [&](const auto& hash) { return covered_.contains(hash); });
+}
+
+bool ObjectTable::Apply(const State& since, uint64_t sequence, bool complete,
+                        std::span<const Change> changed, std::span<const int64_t> deleted) {
   std::vector<ObjectPtr> dropped;  // destroyed after the lock is gone
   const std::lock_guard lock(mutex_);
   if (state_ != since) return false;
-  std::vector<int64_t> gone = deleted;
+  for (const Change& change : changed) {
+    // The caller's own, if it has come meanwhile.
+    const bool outdated = HandleOfRow(change.row) && !HasLocked(change.row, change.version);
+    if (change.object == nullptr && outdated) return false;
+  }
+  std::vector<int64_t> gone(deleted.begin(), deleted.end());
   if (complete) {
     std::unordered_set<int64_t> kept;
-    for (const ObjectPtr& object : changed) kept.insert(object->row);
+    for (const Change& change : changed) kept.insert(change.row);
     for (auto entry = by_row_.First(); entry; ++entry) {
-      if (!kept.contains(entry->by)) gone.push_back(entry->by);
+      // Newer ones came after what was read.
+      if (!kept.contains(entry->by) && !HasLocked(entry->by, sequence + 1)) {
+        gone.push_back(entry->by);
+      }
     }
+    covers_all_ = true;
   }
   dropped.reserve(gone.size());
   for (const int64_t row : gone) {
     if (const auto known = HandleOfRow(row)) dropped.push_back(TakeOut(*known));
   }
-  for (const ObjectPtr& object : changed) AddLocked(object);
-  state_.store = to;
+  for (const Change& change : changed) {
+    if (change.object != nullptr) AddLocked(change.object);
+  }
+  state_.sequence = sequence;
   return true;
+}
+
+bool ObjectTable::Admit(const State& since, uint64_t sequence, std::span<const ObjectPtr> objects,
+                        std::span<const IndexHash> hashes) {
+  for (;;) {
+    const auto some = objects.first(std::min(kBatch, objects.size()));
+    objects = objects.subspan(some.size());
+    const std::lock_guard lock(mutex_);
+    if (state_.removals != since.removals || state_.sequence > sequence) return false;
+    for (const ObjectPtr& object : some) AddLocked(object);
+    if (!objects.empty()) continue;
+    if (covered_.size() + hashes.size() > kMostCovered) covered_.clear();
+    covered_.insert(hashes.begin(), hashes.end());
+    covers_all_ |= hashes.empty();
+    ++state_.questions;
+    return true;
+  }
 }
 
 void ObjectTable::Restart() {
   const std::lock_guard lock(mutex_);
-  state_.store = {};
+  covered_.clear();
+  covers_all_ = false;
   ++state_.removals;
+  // Nothing is here that would have to be brought up to date.
+  if (!by_row_.First()) state_.sequence = 0;
 }
 
 }  // namespace secretmem

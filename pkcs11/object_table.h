@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <mutex>
+#include <set>
+#include <span>
 #include <vector>
 
 #include "pkcs11/dense_set.h"
@@ -26,8 +28,8 @@ class ObjectTable {
   // Find returns the object of |handle|, or null.
   ObjectPtr Find(CK_OBJECT_HANDLE handle) const;
 
-  // Add gives |object| a handle. A token object that is there already, by its row, keeps the handle
-  // it has; the newer version stays.
+  // Add gives |object|, which the caller made, a handle. A token object that is there already, by
+  // its row, keeps the handle it has; the newer version stays.
   CK_OBJECT_HANDLE Add(ObjectPtr object);
 
   // Replace puts |object| in the place of the one that has |handle|, if that is still |expected|.
@@ -88,23 +90,51 @@ class ObjectTable {
   // EarliestDeadline is kNoDeadline where no object has one.
   int64_t EarliestDeadline() const;
 
-  // State is what the token objects here correspond to: a state of the store, and how often token
-  // objects were taken out since.
+  // Of the token objects in the file those are here that somebody asked for. State is what these
+  // correspond to: the sequence number of the store up to which all its changes are in them, 0 if
+  // there never was one; and how often token objects were taken out, and more asked for, since.
   struct State {
-    StoreState store;
+    uint64_t sequence = 0;
     uint64_t removals = 0;
+    uint64_t questions = 0;
 
     bool operator==(const State&) const = default;
   };
   State state() const;
 
-  // Apply brings the token objects from |since| to |to|. It does nothing and returns false if the
-  // table is not at |since| any more: what was loaded may hold objects that are gone by now. With
-  // |complete|, token objects not in |changed| go.
-  bool Apply(const State& since, const StoreState& to, bool complete,
-             const std::vector<ObjectPtr>& changed, const std::vector<int64_t>& deleted);
+  // Covers says whether all objects with |hash|, of terms that were asked for, are here; CoversAll
+  // whether all objects are.
+  bool Covers(const IndexHash& hash) const;
+  bool CoversAll() const;
 
-  // Restart makes the next Apply a complete one.
+  // IsCurrent says whether the object of |row| is here in that version or a later one.
+  bool IsCurrent(const ObjectRow& row) const;
+
+  // Concerns says whether |row|, which was changed, must come here: its object is here, or it is
+  // covered by what was asked for.
+  bool Concerns(const ObjectRow& row) const;
+
+  // Change is one state of a row. Without an object it did not concern the table.
+  struct Change {
+    int64_t row = 0;
+    uint64_t version = 0;
+    ObjectPtr object;
+  };
+
+  // Apply brings the token objects from |since| to the state |sequence| of the store. It does
+  // nothing and returns false if the table is not at |since| any more: what was read may hold
+  // objects that are gone by now, or lack some that were asked for meanwhile. With |complete|,
+  // |changed| is all there is, and everything is covered from now on.
+  bool Apply(const State& since, uint64_t sequence, bool complete, std::span<const Change> changed,
+             std::span<const int64_t> deleted);
+
+  // Admit takes in the objects that the store, at |sequence|, has with |hashes|, and covers these;
+  // without hashes, everything. It gives others their turn in between. False, as Apply, if objects
+  // were taken out after |since|, or the table is beyond |sequence|: some may be here all the same.
+  bool Admit(const State& since, uint64_t sequence, std::span<const ObjectPtr> objects,
+             std::span<const IndexHash> hashes);
+
+  // Restart forgets what is covered, and makes every Apply and Admit under way fail.
   void Restart();
 
  private:
@@ -127,6 +157,9 @@ class ObjectTable {
   // Look fills |found| with objects in |range| that have all |keys|, and returns how many they are.
   // |range| is what it has not looked at.
   size_t Look(const IndexKeys& keys, HandleRange& range, std::span<Slot> found) const;
+  // More terms than this are not remembered: those that were are forgotten, and read again when
+  // they are asked for.
+  static constexpr size_t kMostCovered = 10'000;
 
   CK_OBJECT_HANDLE AddLocked(ObjectPtr object);
   // Exchange puts |object| into the slot, and what was there into |object|.
@@ -139,6 +172,8 @@ class ObjectTable {
   ObjectPtr TakeOut(CK_OBJECT_HANDLE handle);
   // Of token objects.
   std::optional<CK_OBJECT_HANDLE> HandleOfRow(int64_t row) const;
+  // HasLocked says whether the object of |row| is here in |version| or a later one.
+  bool HasLocked(int64_t row, uint64_t version) const;
 
   mutable ShortMutex mutex_;
   DenseSet<Slot> objects_;
@@ -149,6 +184,8 @@ class ObjectTable {
   DenseSet<Entry<int64_t>> by_deadline_;
   std::shared_ptr<Alarm> alarm_ = std::make_shared<Alarm>();
   State state_;
+  std::set<IndexHash> covered_;
+  bool covers_all_ = false;
 };
 
 }  // namespace secretmem

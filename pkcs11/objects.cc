@@ -141,7 +141,7 @@ CK_RV C_FindObjectsInit(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE_PTR pTemplate, 
       return session.search != nullptr;
     };
     if (active()) return Refuse(CKR_OPERATION_ACTIVE);
-    if (auto refreshed = session.token->Refresh(); !refreshed) return refreshed;
+    if (auto loaded = session.token->Load(*wanted); !loaded) return loaded;
     auto search = std::make_shared<Search>(*session.token, *wanted);
     const std::lock_guard lock(session.mutex);
     if (session.search != nullptr) return Refuse(CKR_OPERATION_ACTIVE);

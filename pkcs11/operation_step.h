@@ -45,10 +45,10 @@ Step Deliver(CK_BYTE* out, CK_ULONG* length, size_t needed, After after, Produce
 // IsInput says whether a pointer and length are an input at all.
 inline bool IsInput(const void* data, CK_ULONG length) { return data != nullptr || length == 0; }
 
-// HasExpired says whether the lifetime of an operation's key is over.
+// HasExpired says whether the lifetime of one of an operation's keys is over.
 template <class Operation>
 bool HasExpired(const ActiveOperation<Operation>& active) {
-  return active.key && active.key->object().IsExpired();
+  return active.Uses([](const Object& object) { return object.IsExpired(); });
 }
 
 // BeginOperation puts a new operation into |slot|. |make| returns CkResult<ActiveOperation>; it is
@@ -123,7 +123,7 @@ CkStatus OnOperation(Session& session, OperationSlot<Operation>& slot, bool argu
       slot.busy = slot.cancelled = false;
     }
   } put_back{session, slot, mine};
-  if (mine->key && mine->key->object().Is(CKA_PRIVATE)) {
+  if (mine->Uses([](const Object& object) { return object.Is(CKA_PRIVATE); })) {
     if (session.token->login() != Login::kUser) return Refuse(CKR_USER_NOT_LOGGED_IN);
     if (session.token->logouts() != mine->logouts) return Refuse(CKR_OPERATION_NOT_INITIALIZED);
   }
@@ -149,13 +149,16 @@ CkResult<ActiveOperation<Operation>> MakeWithKey(
   const uint64_t logouts = session.token->logouts();
   auto key = PermittedKey::Permit(session.token->Find(key_handle), usage, chosen->row.type);
   if (!key) return Refuse(key.error());
-  const auto named = NamedKeys::Find(session, *chosen);
+  auto named = NamedKeys::Find(session, *chosen);
   if (!named) return Refuse(named.error());
   auto operation = (chosen->row.*make)(chosen->row.type, chosen->parameter, named->Beside(*key));
   if (!operation) return Refuse(operation.error());
   const bool needs_login = key->object().Is(CKA_ALWAYS_AUTHENTICATE);
-  return ActiveOperation<Operation>{std::move(*operation), std::move(*key), false,
-                                    needs_login,           logouts,         0};
+  return ActiveOperation<Operation>{.operation = std::move(*operation),
+                                    .key = std::move(*key),
+                                    .named = named->Take(),
+                                    .needs_login = needs_login,
+                                    .logouts = logouts};
 }
 
 // BeginWithKey is an Init function's work.

@@ -12,6 +12,14 @@ CkResult<PermittedKey> PermitBoth(const ObjectPtr& object, CK_ATTRIBUTE_TYPE usa
   return PermittedKey::Permit(object, usage, inner);
 }
 
+// Whether the configuration leaves both mechanisms, of which the table has them all.
+bool Offers(const OfferedMechanisms& offered, const Resealing& resealing) {
+  const Mechanism* decapsulation = offered.Find(resealing.decapsulation->type);
+  const Mechanism* wrapping = offered.Find(resealing.wrapping->type);
+  return decapsulation != nullptr && decapsulation->decapsulate != nullptr && wrapping != nullptr &&
+         wrapping->wrap != nullptr;
+}
+
 // What the templates of both keys ask of a key that is wrapped, as far as a secret without an
 // object can answer it.
 CkStatus CheckTemplates(const Object& binding, const Object& kem) {
@@ -29,6 +37,7 @@ CkResult<std::vector<uint8_t>> ResealKey(Session& session, const Chosen& chosen,
                                          CK_OBJECT_HANDLE binding, CK_OBJECT_HANDLE kem) {
   const auto resealing = chosen.row.read_resealing(chosen.parameter);
   if (!resealing) return Refuse(resealing.error());
+  if (!Offers(session.mechanisms, *resealing)) return Refuse(CKR_MECHANISM_PARAM_INVALID);
   const CK_MECHANISM_TYPE outer = chosen.row.type;
   const auto to =
       PermitBoth(session.token->Find(binding), CKA_WRAP, outer, resealing->wrapping->type);

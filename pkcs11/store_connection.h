@@ -40,6 +40,7 @@ enum class Query : uint8_t {
   kGetObjects,
   kGetObjectsSince,
   kGetObjectsByTag,
+  kGetTags,
   kInsertTag,
   kDeleteTag,
   kDeleteTagsOf,

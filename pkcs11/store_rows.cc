@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "pkcs11/store_index.h"
+
 namespace secretmem::store {
 
 namespace {
@@ -105,16 +107,6 @@ void WriteObject(Connection& connection, Query query, const ObjectRow& row) {
   statement.Bind(
       8, SumObject(row.id, row.uid, row.kind, row.version, tags, row.attributes, row.secret));
   statement.Run();
-}
-
-void WriteTags(Connection& connection, Query query, const ObjectRow& row) {
-  Statement statement = connection.Get(query);
-  for (const IndexHash& hash : row.index) {
-    statement.Bind(1, std::span<const uint8_t>(hash));
-    statement.Bind(2, row.id);
-    statement.Run();
-    statement.Again();
-  }
 }
 
 void CheckBlob(size_t size, const char* what) {
@@ -228,13 +220,13 @@ void WriteToken(Connection& connection, const TokenRecord& record) {
 
 void InsertObject(Connection& connection, const ObjectRow& row) {
   WriteObject(connection, Query::kInsertObject, row);
-  WriteTags(connection, Query::kInsertTag, row);
+  AddToIndex(connection, row);
 }
 
 void ReplaceObject(Connection& connection, const ObjectRow& old, const ObjectRow& row) {
-  if (old.index != row.index) WriteTags(connection, Query::kDeleteTag, old);
+  if (old.index != row.index) RemoveFromIndex(connection, old);
   WriteObject(connection, Query::kUpdateObject, row);
-  if (old.index != row.index) WriteTags(connection, Query::kInsertTag, row);
+  if (old.index != row.index) AddToIndex(connection, row);
 }
 
 bool RemoveObject(Connection& connection, int64_t id, uint64_t version) {
@@ -246,11 +238,9 @@ bool RemoveObject(Connection& connection, int64_t id, uint64_t version) {
     old = DecodeObject(statement);
   }
   if (old) {
-    WriteTags(connection, Query::kDeleteTag, *old);
+    RemoveFromIndex(connection, *old);
   } else {
-    Statement statement = connection.Get(Query::kDeleteTagsOf);  // Looks at every tag.
-    statement.Bind(1, id);
-    statement.Run();
+    RemoveFromIndex(connection, id);
   }
   {
     Statement statement = connection.Get(Query::kDeleteObject);

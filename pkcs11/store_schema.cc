@@ -116,8 +116,10 @@ const char* QueryText(Query query) {
       return "SELECT id, uid, kind, version, tags, attributes, secret, sum FROM object "
              "INDEXED BY object_version WHERE version>?1 ORDER BY id";
     case Query::kGetObjectsByTag:
-      return "SELECT o.id, o.uid, o.kind, o.version, o.tags, o.attributes, o.secret, o.sum "
-             "FROM tag t JOIN object o ON o.id=t.object WHERE t.hash=?1 ORDER BY t.object";
+      return "SELECT t.object, o.uid, o.kind, o.version, o.tags, o.attributes, o.secret, o.sum "
+             "FROM tag t LEFT JOIN object o ON o.id=t.object WHERE t.hash=?1 ORDER BY t.object";
+    case Query::kGetTags:
+      return "SELECT hash, object FROM tag";
     case Query::kInsertTag:
       return "INSERT OR IGNORE INTO tag(hash, object) VALUES(?1, ?2)";
     case Query::kDeleteTag:

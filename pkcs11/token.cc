@@ -262,10 +262,9 @@ void Token::SessionClosed(bool read_write) {
 }
 
 void Token::DropPrivate() {
-  table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
-  // What another thread is loading with the keys of before must not come after; and what one has
-  // loaded after a login of its own must not be missed.
+  // First, so that what another thread is loading with the keys of before does not come after.
   table_.Restart();
+  table_.RemoveIf([](const Object& object) { return object.Is(CKA_PRIVATE); });
 }
 
 CkStatus Token::LogIn(CK_USER_TYPE user, Pin pin) {

@@ -82,8 +82,13 @@ class Token {
   // there, so that it costs nothing.
   CkResult<ObjectUid> NewUid();
 
-  // Refresh takes in what other processes have done to the token's objects.
+  // Refresh takes in what other processes have done to the token's objects that are in memory.
   CkStatus Refresh();
+
+  // Load does so too, and makes sure that all token objects are in memory that |wanted| can match,
+  // and that the present login may see: few where |wanted| has an attribute that rows are found by,
+  // else all there are.
+  CkStatus Load(const TemplateReader& wanted = {});
 
   // Find returns an object that the present login may see, or null.
   ObjectPtr Find(CK_OBJECT_HANDLE handle) const;
@@ -151,6 +156,12 @@ class Token {
   // KeysFor returns what seals rows of |kind|: null for public ones.
   CkResult<Keys> KeysFor(RowKind kind);
   CkResult<Keys> StoreKeys();
+  // HashesOf returns the hashes that the present login finds objects of |term| by.
+  CkResult<std::vector<IndexHash>> HashesOf(const IndexTerm& term);
+  // Decode returns the object of a row; null for one that is not to be seen. What does not verify
+  // stands in the log.
+  CkResult<ObjectPtr> Decode(ObjectRow row);
+
   // The members for lifetimes are in token_lifetime.cc.
   enum class IfMissing : bool { kFail, kMake };
   // ClockNow returns the token time that counts for rows of |kind|. CKR_DEVICE_ERROR if it is not

@@ -8,6 +8,22 @@
 #include "vault/sealing.h"
 
 namespace secretmem {
+namespace {
+
+void LogDamage(const Snapshot& snapshot) {
+  for (const int64_t row : snapshot.damaged) {
+    LogError("object %lld of the token file is damaged", static_cast<long long>(row));
+  }
+  if (snapshot.missing > 0) {
+    LogError("%llu objects of the token file are missing or cannot be read",
+             static_cast<unsigned long long>(snapshot.missing));
+  }
+  if (snapshot.index_damaged) {
+    LogError("the index of the token file is damaged: a search may not find what is there");
+  }
+}
+
+}  // namespace
 
 CkResult<Token::Keys> Token::StoreKeys() {
   {
@@ -63,53 +79,103 @@ CkResult<ObjectUid> Token::NewUid() {
   return uid;
 }
 
+CkResult<ObjectPtr> Token::Decode(ObjectRow row) {
+  const int64_t id = row.id;
+  const auto kind = static_cast<RowKind>(row.kind);
+  if (kind == RowKind::kClock) return nullptr;
+  const auto keys = KeysFor(kind);
+  if (!keys) {
+    if (kind == RowKind::kStoreSealed) return Refuse(keys.error());
+    return nullptr;  // Nobody may see it now, or it is of no kind that there is.
+  }
+  auto object = DecodeRow(std::move(row), keys->get());
+  if (object) return SetDeadline(**object) ? ObjectPtr(std::move(*object)) : nullptr;
+  // A shortage passes, a broken seal does not, and must not hide the other objects.
+  if (object.error() != CKR_DEVICE_ERROR) return Refuse(object.error());
+  LogError("object %lld of the token file does not verify: it was changed from outside",
+           static_cast<long long>(id));
+  return nullptr;
+}
+
 CkStatus Token::Refresh() {
   for (;;) {
     const ObjectTable::State since = table_.state();
     const auto now = store_.Call([](TokenStore& store) { return store.ChangeCounter(); });
     if (!now) return Refuse(RvOfStoreError(now.error()));
-    {
-      const std::lock_guard lock(mutex_);
-      if (now->incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
+    if (now->incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
+    if (now->sequence == since.sequence) return {};
+    if (since.sequence == 0) {
+      if (table_.Apply(since, now->sequence, false, {}, {})) return {};
+      continue;
     }
-    if (*now == since.store) return {};
-    auto snapshot =
-        store_.Call([&](TokenStore& store) { return store.LoadChangedSince(since.store); });
+    auto snapshot = store_.Call([&](TokenStore& store) {
+      return store.LoadChangedSince({now->incarnation, since.sequence});
+    });
     if (!snapshot) return Refuse(RvOfStoreError(snapshot.error()));
     // Between the two calls another process may have initialised the token again.
     if (snapshot->state.incarnation != now->incarnation) return Refuse(CKR_DEVICE_REMOVED);
-    for (const int64_t row : snapshot->damaged) {
-      LogError("object %lld of the token file is damaged", static_cast<long long>(row));
-    }
-    if (snapshot->missing > 0) {
-      LogError("%llu objects of the token file are missing or cannot be read",
-               static_cast<unsigned long long>(snapshot->missing));
-    }
-    std::vector<ObjectPtr> objects;
+    LogDamage(*snapshot);
+    std::vector<ObjectTable::Change> changes;
     for (ObjectRow& row : snapshot->rows) {
-      const int64_t id = row.id;
-      const auto kind = static_cast<RowKind>(row.kind);
-      if (kind == RowKind::kClock) continue;
-      const auto keys = KeysFor(kind);
-      if (!keys) {
-        // Nobody may see it now, or it is of no kind that there is.
-        if (kind != RowKind::kPublic && kind != RowKind::kStoreSealed) continue;
-        return Refuse(keys.error());
+      const bool needed = (snapshot->complete || table_.Concerns(row)) && !table_.IsCurrent(row);
+      ObjectTable::Change change{row.id, row.version, nullptr};
+      if (needed) {
+        auto object = Decode(std::move(row));
+        if (!object) return Refuse(object.error());
+        if (*object == nullptr) continue;
+        change.object = std::move(*object);
       }
-      auto object = DecodeRow(std::move(row), keys->get());
-      if (object) {
-        if (!SetDeadline(**object)) continue;
-        objects.push_back(std::move(*object));
-        continue;
-      }
-      // A shortage passes, a broken seal does not, and must not hide the other objects.
-      if (object.error() != CKR_DEVICE_ERROR) return Refuse(object.error());
-      LogError("object %lld of the token file does not verify: it was changed from outside",
-               static_cast<long long>(id));
+      changes.push_back(std::move(change));
     }
-    if (table_.Apply(since, snapshot->state, snapshot->complete, objects, snapshot->deleted)) {
+    if (table_.Apply(since, snapshot->state.sequence, snapshot->complete, changes,
+                     snapshot->deleted)) {
       return {};
     }
+  }
+}
+
+CkResult<std::vector<IndexHash>> Token::HashesOf(const IndexTerm& term) {
+  std::vector<IndexHash> hashes = {OpenHash(term)};
+  const auto keys = KeysFor(RowKind::kPrivate);
+  if (!keys) return hashes;
+  const auto hash = SealedHash(term, **keys);
+  if (!hash) return Refuse(hash.error());
+  hashes.push_back(*hash);
+  return hashes;
+}
+
+CkStatus Token::Load(const TemplateReader& wanted) {
+  const auto term = TermOf(wanted);
+  for (;;) {
+    if (auto refreshed = Refresh(); !refreshed) return refreshed;
+    const ObjectTable::State since = table_.state();
+    std::vector<IndexHash> hashes;
+    if (term) {
+      if (table_.Covers(OpenHash(*term))) return {};
+      // Expired rows are deleted by those who know them.
+      for (const IndexTerm& each : {*term, ExpiringTerm()}) {
+        if (table_.Covers(OpenHash(each))) continue;
+        const auto its = HashesOf(each);
+        if (!its) return Refuse(its.error());
+        hashes.insert(hashes.end(), its->begin(), its->end());
+      }
+    } else if (table_.CoversAll()) {
+      return {};
+    }
+    auto snapshot = store_.Call(
+        [&](TokenStore& store) { return term ? store.LoadByIndex(hashes) : store.LoadAll(); });
+    if (!snapshot) return Refuse(RvOfStoreError(snapshot.error()));
+    if (snapshot->state.incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
+    LogDamage(*snapshot);
+    std::vector<ObjectPtr> objects;
+    for (ObjectRow& row : snapshot->rows) {
+      if (table_.IsCurrent(row)) continue;
+      auto object = Decode(std::move(row));
+      if (!object) return Refuse(object.error());
+      if (*object != nullptr) objects.push_back(std::move(*object));
+    }
+    if (snapshot->complete) hashes.clear();
+    if (table_.Admit(since, snapshot->state.sequence, objects, hashes)) return {};
   }
 }
 

@@ -1,28 +1,19 @@
 #include "pkcs11/token_store.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
 #include <limits>
-#include <mutex>
-#include <optional>
 
-#include "pkcs11/signal_shield.h"
-#include "pkcs11/store_connection.h"
 #include "pkcs11/store_file.h"
-#include "pkcs11/store_rows.h"
+#include "pkcs11/store_impl.h"
+#include "pkcs11/store_index.h"
 #include "pkcs11/store_schema.h"
-#include "vault/fork_gate.h"
 
 namespace secretmem {
 
 namespace {
 
 using Kind = StoreError::Kind;
-using std::chrono::milliseconds;
-using std::chrono::steady_clock;
+using store::Catch;
 using store::Connection;
 using store::Query;
 using store::Statement;
@@ -33,244 +24,7 @@ using store::Transaction;
 // Deletions are remembered for this many changes; who looks less often loads everything.
 constexpr uint64_t kRememberedChanges = 10'000;
 
-// How often emptying the log is tried again after it could not be done.
-constexpr milliseconds kTruncateInterval{100};
-
-bool LogNotEmpty(const std::string& path) {
-  struct stat status;
-  return stat((path + "-wal").c_str(), &status) == 0 && status.st_size > 0;
-}
-
-template <typename F>
-auto Catch(F&& f) -> StoreResult<decltype(f())> {
-  try {
-    if constexpr (std::is_void_v<decltype(f())>) {
-      f();
-      return {};
-    } else {
-      return f();
-    }
-  } catch (StoreError& error) {
-    return std::unexpected(std::move(error));
-  }
-}
-
 }  // namespace
-
-class TokenStore::Impl {
- public:
-  explicit Impl(std::string path) : path_(std::move(path)) {}
-
-  ~Impl() {
-    if (!connection_) return;
-    if (owner_ != getpid()) {
-      // A fork that nobody announced. Closing would touch the parent's locks and log; leak it.
-      static_cast<void>(connection_.release());
-      return;
-    }
-    const SignalShield shield;
-    if (!StillThere()) connection_->LeaveAsIs();
-    connection_.reset();
-  }
-
-  const std::string& path() const { return path_; }
-
-  // Run calls f(connection) on a connection known to be of this process and this file.
-  template <typename F>
-  auto Run(F&& f) -> StoreResult<std::invoke_result_t<F, Connection&>> {
-    const std::lock_guard lock(mutex_);
-    // Those before this call in the queue may have taken its time.
-    if (store::IsPatienceOver() && ForkIsWaiting()) {
-      return std::unexpected(StoreError{Kind::kBusy, path_ + ": a fork goes first"});
-    }
-    const SignalShield shield;
-    return Catch([&] { return f(Ready()); });
-  }
-
-  // Change calls f(connection, state) in a write transaction, and commits. `destroys`: something
-  // was overwritten or deleted that must not stay in the log.
-  template <typename F>
-  auto Change(uint64_t incarnation, bool destroys, F&& f) {
-    return Run([&](Connection& connection) {
-      Transaction transaction(connection, Transaction::Kind::kWrite);
-      StateRow state = store::ReadState(connection);
-      if (state.incarnation != incarnation) Throw(Kind::kStale, path_ + ": initialised again");
-      auto result = f(connection, state);
-      transaction.Commit();
-      cached_state_ = state.state();
-      if (destroys) truncate_due_ = true;
-      TruncateIfDue(destroys);
-      return result;
-    });
-  }
-
-  // ChangeObjects is Change for the objects: gives the change its sequence number.
-  template <typename F>
-  StoreResult<Committed> ChangeObjects(uint64_t incarnation, bool destroys, F&& f) {
-    return Change(incarnation, destroys, [&](Connection& connection, StateRow& state) {
-      ++state.sequence;
-      Committed committed;
-      f(connection, state, committed);
-      store::WriteState(connection, state);
-      committed.state = state.state();
-      return committed;
-    });
-  }
-
-  // Load calls f(connection, state, snapshot) in a read transaction.
-  template <typename F>
-  StoreResult<Snapshot> Load(F&& f) {
-    return Run([&](Connection& connection) {
-      Snapshot snapshot;
-      {
-        Transaction transaction(connection, Transaction::Kind::kRead);
-        const StateRow state = CacheState(connection);
-        snapshot.state = state.state();
-        snapshot.object_count = state.objects;
-        f(connection, state, snapshot);
-        transaction.Commit();
-      }
-      TruncateIfDue(false);
-      return snapshot;
-    });
-  }
-
-  StoreState CurrentState(Connection& connection) {
-    if (cached_state_ && DataVersion(connection) == cached_data_version_) return *cached_state_;
-    Transaction transaction(connection, Transaction::Kind::kRead);
-    const StateRow state = CacheState(connection);
-    transaction.Commit();
-    return state.state();
-  }
-
-  void CloseForFork() noexcept {
-    const std::lock_guard lock(mutex_);
-    if (!connection_ || owner_ != getpid()) return;
-    const SignalShield shield;
-    connection_->LeaveAsIs();
-    Disconnect();
-  }
-
-  // Ready returns the connection, opened if need be.
-  Connection& Ready() {
-    if (lost_) Gone();
-    if (connection_) {
-      if (owner_ != getpid()) {
-        Throw(Kind::kIo, path_ + ": a connection crossed a fork");
-      }
-      // A permission that is lost may come back; only a file that is not there is gone for good.
-      if (!IsThere()) {
-        connection_->LeaveAsIs();
-        Disconnect();
-        Gone();
-      }
-      connection_->StartClock(milliseconds(kStoreBusyMs));
-      if (connection_->RollBack()) return *connection_;
-      // A transaction that cannot be ended but with its connection.
-      Disconnect();
-    }
-    auto fresh = std::make_unique<Connection>(path_, Connection::Mode::kExisting);
-    try {
-      if (identity_ && *identity_ != fresh->identity()) Gone();
-      store::CheckSchema(*fresh, path_);
-      const TokenRecord record = ReadRecord(*fresh);
-      if (!serial_.empty() && serial_ != record.serial) Gone();
-      serial_ = record.serial;
-    } catch (...) {
-      fresh->LeaveAsIs();
-      throw;
-    }
-    identity_ = fresh->identity();
-    connection_ = std::move(fresh);
-    owner_ = getpid();
-    // Whoever wrote the log may have been killed before it could empty it.
-    truncate_due_ = LogNotEmpty(path_);
-    last_truncate_ = {};
-    return *connection_;
-  }
-
-  static TokenRecord ReadRecord(Connection& connection) {
-    Transaction transaction(connection, Transaction::Kind::kRead);
-    TokenRecord record = store::ReadToken(connection);
-    transaction.Commit();
-    return record;
-  }
-
-  static void WriteRecord(Connection& connection, TokenRecord record, const StateRow& state) {
-    store::WriteToken(connection, record);
-    store::WritePin(connection, PinRole::kSecurityOfficer, record.so);
-    store::WritePin(connection, PinRole::kUser, record.user);
-    store::WriteState(connection, state);
-  }
-
-  const std::string& serial() const { return serial_; }
-
-  // TruncateIfDue tries to empty the log. What was committed stays committed whether it works or
-  // not: a reader in the way only means that it is tried again with the next calls.
-  void TruncateIfDue(bool now) {
-    if (!truncate_due_ || connection_->read_only()) return;
-    const auto time = steady_clock::now();
-    if (!now && time - last_truncate_ < kTruncateInterval) return;
-    connection_->StartClock(milliseconds(now ? kEmptyLogMs : 0));
-    truncate_due_ = !connection_->Truncate();
-    if (now) store::NoteLog(truncate_due_);
-    last_truncate_ = steady_clock::now();
-  }
-
- private:
-  [[noreturn]] void Gone() {
-    lost_ = true;
-    Throw(Kind::kNotFound, path_ + ": removed or replaced");
-  }
-
-  // IsThere throws where it cannot be told.
-  bool IsThere() const {
-    try {
-      return store::Identify(path_) == identity_;
-    } catch (const StoreError& error) {
-      if (error.kind == Kind::kPermission || error.kind == Kind::kIo) throw;
-      return false;
-    }
-  }
-
-  bool StillThere() const {
-    try {
-      return IsThere();
-    } catch (const StoreError&) {
-      return false;
-    }
-  }
-
-  void Disconnect() {
-    connection_.reset();
-    cached_state_.reset();
-  }
-
-  static int64_t DataVersion(Connection& connection) {
-    Statement statement = connection.Get(Query::kDataVersion);
-    return statement.Step() ? statement.Integer(0) : -1;
-  }
-
-  // CacheState reads the state and remembers it with the data version of the same transaction.
-  StateRow CacheState(Connection& connection) {
-    const StateRow state = store::ReadState(connection);
-    cached_data_version_ = DataVersion(connection);
-    cached_state_ = state.state();
-    return state;
-  }
-
-  const std::string path_;
-  std::string serial_;
-  std::mutex mutex_;
-  std::unique_ptr<Connection> connection_;
-  pid_t owner_ = 0;
-  std::optional<store::FileIdentity> identity_;
-  bool lost_ = false;
-  bool truncate_due_ = false;
-  steady_clock::time_point last_truncate_;
-  std::optional<StoreState> cached_state_;
-  int64_t cached_data_version_ = 0;
-};
 
 TokenStore::TokenStore(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 TokenStore::TokenStore(TokenStore&&) noexcept = default;
@@ -479,6 +233,7 @@ void LoadEverything(Connection& connection, const StateRow& state, Snapshot& sna
   }
   const uint64_t found = snapshot.rows.size() + snapshot.damaged.size();
   snapshot.missing = state.objects > found ? state.objects - found : 0;
+  snapshot.index_damaged = !store::IndexIsWhole(connection, snapshot.rows);
 }
 
 }  // namespace
@@ -501,16 +256,15 @@ StoreResult<Snapshot> TokenStore::LoadChangedSince(const StoreState& since) {
 }
 
 StoreResult<Snapshot> TokenStore::LoadByIndex(std::span<const IndexHash> hashes) {
-  return impl_->Load([&](Connection& connection, const StateRow&, Snapshot& snapshot) {
-    if (hashes.empty()) Throw(Kind::kInvalid, "no hash to look for");
-    Statement statement = connection.Get(Query::kGetObjectsByTag);
-    statement.Bind(1, std::span<const uint8_t>(hashes.front()));
-    store::ReadObjects(statement, snapshot);
-    std::erase_if(snapshot.rows, [&](const ObjectRow& row) {
-      return !std::ranges::all_of(hashes, [&](const IndexHash& hash) {
-        return std::ranges::find(row.index, hash) != row.index.end();
-      });
-    });
+  return impl_->Load([&](Connection& connection, const StateRow& state, Snapshot& snapshot) {
+    try {
+      store::ReadByIndex(connection, hashes, snapshot);
+    } catch (const StoreError& error) {
+      if (error.kind != Kind::kCorrupt) throw;
+      snapshot.rows.clear();
+      snapshot.damaged.clear();
+      LoadEverything(connection, state, snapshot);
+    }
   });
 }
 

@@ -126,9 +126,11 @@ struct StoreState {
 // otherwise they and `deleted` are changes. `damaged` are ids whose row is there but is not what
 // was written, and `missing` of a complete snapshot counts those that should be there and cannot be
 // read: these objects are lost, the others are not. `object_count` is how many there should be.
+// `index_damaged` of a complete snapshot: LoadByIndex does not tell the truth about its rows.
 struct Snapshot {
   StoreState state;
   bool complete = false;
+  bool index_damaged = false;
   uint64_t object_count = 0;
   uint64_t missing = 0;
   std::vector<ObjectRow> rows;  // By ascending id.
@@ -152,8 +154,10 @@ struct PinFailures {
 
 // TokenStore is one open token file. Movable; a moved-from store may only be destroyed or assigned.
 // All members may be called from any thread: one mutex serialises them, and several processes may
-// use the same file. Every call can fail with kNotFound, kBusy, kPermission, kCorrupt and kIo;
-// every change with kStale, kFull and kReadOnly too. A change that fails has changed nothing.
+// use the same file. Changes of objects that wait for it together become durable together, by one
+// flush of the disk; each has an answer and a sequence number of its own. Every call can fail with
+// kNotFound, kBusy, kPermission, kCorrupt and kIo; every change with kStale, kFull and kReadOnly
+// too. A change that fails has changed nothing.
 class TokenStore {
  public:
   // Create makes the file at `path` (mode 0600, whatever the umask) from `record` and opens it. The
@@ -217,9 +221,9 @@ class TokenStore {
   // (another incarnation, too many deletions since, a state never seen).
   StoreResult<Snapshot> LoadChangedSince(const StoreState& since);
 
-  // LoadByIndex returns the rows that have all of `hashes` (at least one, else kInvalid) in their
-  // index. Not `complete`. Damage of the file's indexes can hide rows from it and from LoadRow, not
-  // from LoadAll.
+  // LoadByIndex returns the rows that have any of `hashes` in their index; rows that the index
+  // names and that are not there count as damaged. A complete snapshot if the index cannot be read.
+  // Damage of the file's indexes can hide rows from it and from LoadRow, not from LoadAll.
   StoreResult<Snapshot> LoadByIndex(std::span<const IndexHash> hashes);
 
   StoreResult<ObjectRow> LoadRow(const ObjectUid& uid);

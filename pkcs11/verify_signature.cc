@@ -19,8 +19,11 @@ CK_RV C_VerifySignatureInit(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechan
       auto check = std::make_unique<SignatureCheck>();
       check->operation = std::move(begun->operation);
       check->signature.assign(pSignature, pSignature + ulSignatureLen);
-      return Checking{std::move(check),   std::move(begun->key), false,
-                      begun->needs_login, begun->logouts,        0};
+      return Checking{.operation = std::move(check),
+                      .key = std::move(begun->key),
+                      .named = std::move(begun->named),
+                      .needs_login = begun->needs_login,
+                      .logouts = begun->logouts};
     });
   });
 }

@@ -103,6 +103,7 @@ TokenFacts LookAt(const std::string& path) {
   facts.so_failures = record->so.failures;
   facts.iterations = record->user.iterations;
   facts.damaged = all->damaged.size() + all->missing;
+  if (all->index_damaged) facts.problem = path + ": its index is damaged";
   for (const ObjectRow& row : all->rows) {
     // A row of a kind that is not among these is no object, but the token's own.
     switch (static_cast<RowKind>(row.kind)) {

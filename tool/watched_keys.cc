@@ -180,8 +180,8 @@ WatchedKeys WatchedKeys::Open(const Config& config, const std::string& path, con
   if (!opened) Check(opened.error(), "opening a session");
   const auto in = (*token)->LogIn(CKU_USER, Pin(pin.data(), pin.size()));
   if (!in) Check(in.error(), "logging in to the token");
-  const auto fresh = (*token)->Refresh();
-  if (!fresh) Check(fresh.error(), "reading the token");
+  const auto loaded = (*token)->Load();
+  if (!loaded) Check(loaded.error(), "reading the token");
 
   std::vector<ObjectPtr> objects;
   std::vector<WatchedKey> keys;

@@ -88,6 +88,28 @@ class MechanismSwitches(PyKCS11Test):
         self.configure(f"disable = {[name for _, name, *_ in mechanisms.TABLE]}\n")
         self.assertEqual(self.listed(), {})
 
+    def test_inside_another(self):
+        """What CKM_SECRETMEM_RESEAL is to do in one call, it does if each may be done."""
+        program = """
+            from key_service import *
+            session = open_session(pin=sys.argv[1])
+            pair = PyKCS11.Mechanism(c.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, None)
+            public = template(EC_PARAMS=X25519_OID, WRAP=True)
+            binding, _ = session.generateKeyPair(public, template(), pair)
+            point = read(session, binding, "EC_POINT")
+            bound = [(CKA_DECAPSULATE, bytes([1])), (CKA_BOUND_TO, point)]
+            _, kem = session.generateKeyPair(public, bound, pair)
+            answer(error(reseal, session, binding, kem, point))
+        """
+        self.assertEqual(self.python(program, PIN), "CKR_OK")
+        with open(self.env["SECRETMEM_PKCS11_CONF"], encoding="utf-8") as f:
+            before = f.read()
+        for name in ("CKM_ECDH1_DERIVE", "CKM_SECRETMEM_HPKE"):
+            with open(self.env["SECRETMEM_PKCS11_CONF"], "w", encoding="utf-8") as f:
+                f.write(before)
+            self.configure(f'disable = ["{name}"]\n')
+            self.assertEqual(self.python(program, PIN), "CKR_MECHANISM_PARAM_INVALID", name)
+
     def test_a_name_and_a_number(self):
         before = self.listed()
         self.configure('disable = ["CKM_AES_GCM", 0x250, 0x133]\n')

@@ -9,6 +9,7 @@ from recipe import CURVES_TOKEN, RecipeTest
 MESSAGE = b"a message\n"
 PSS = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"]
 # DER of a SubjectPublicKeyInfo for P-384 (RFC 5480) up to the 97 bytes of the point.
+P521_SPKI_PREFIX = bytes.fromhex("30819b301006072a8648ce3d020106052b8104002303818600")
 P384_SPKI_PREFIX = bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200")
 # DER of a SubjectPublicKeyInfo for Ed25519 (RFC 8410, section 4) up to the 32 bytes of the key.
 ED25519_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
@@ -63,7 +64,11 @@ class Pkcs11ToolRecipe(RecipeTest):
             self.verified("rsa.pub", f"{digest.upper()}-RSA-PKCS.sig", digest=digest)
         self.verified("rsa.pub", "SHA256-RSA-PKCS-PSS.sig", *PSS)
         self.write("p384.der", P384_SPKI_PREFIX + self.point("EC", 384, "0461"))
-        self.run_program(*"openssl pkey -pubin -inform DER -in p384.der -out p384.pub".split())
+        self.write("p521.der", P521_SPKI_PREFIX + self.point("EC", 528, "048185"))
+        for key in ("p384", "p521"):
+            self.run_program(
+                *f"openssl pkey -pubin -inform DER -in {key}.der -out {key}.pub".split()
+            )
         for key in ("p256", "p384", "p521"):
             self.verified(f"{key}.pub", f"{key}.sig")
 

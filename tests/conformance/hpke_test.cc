@@ -213,6 +213,31 @@ TEST_F(HpkeTest, Psk) {
   EXPECT_RV(CKR_MECHANISM_PARAM_INVALID, Encrypt(session_, to_, other.Mechanism(), plain).rv);
 }
 
+// What was begun with a private object ends with the login, if the public key alone would go on.
+TEST_F(HpkeTest, PskAndLogout) {
+  const CK_OBJECT_HANDLE to = Create(session_, PublicKey(point_).With(CKA_PRIVATE, false));
+  const CK_OBJECT_HANDLE from =
+      Create(session_, X25519PrivateKey(scalar_).With(CKA_DECRYPT, true).With(CKA_PRIVATE, false));
+  for (const bool is_private : {false, true}) {
+    const CK_OBJECT_HANDLE psk =
+        Create(session_, SecretKeyTemplate(CKK_GENERIC_SECRET, Bytes(32, 7))
+                             .With(CKA_DERIVE, true)
+                             .With(CKA_PRIVATE, is_private));
+    Hpke hpke{.mode = CK_SECRETMEM_HPKE_MODE_PSK, .psk = psk, .psk_id = ToBytes("id")};
+    Bytes sealed = Encrypt(session_, to, hpke.Mechanism(), Bytes(8)).value;
+    ASSERT_RV(CKR_OK, P11().C_EncryptInit(session_, hpke.Mechanism().get(), to));
+    ASSERT_RV(CKR_OK, P11().C_DecryptInit(session_, hpke.Mechanism().get(), from));
+    ASSERT_RV(CKR_OK, P11().C_Logout(session_));
+    const CK_RV expected = is_private ? CKR_OPERATION_NOT_INITIALIZED : CKR_OK;
+    CK_BYTE out[128];
+    CK_ULONG length = sizeof out;
+    EXPECT_RV(expected, P11().C_Decrypt(session_, sealed.data(), sealed.size(), out, &length));
+    length = sizeof out;
+    EXPECT_RV(expected, P11().C_Encrypt(session_, out, 1, out, &length));
+    ASSERT_RV(CKR_OK, Login(session_, CKU_USER, UserPin()));
+  }
+}
+
 TEST_F(HpkeTest, Encapsulation) {
   Hpke hpke{.info = ToBytes("info"), .context = ToBytes("context")};
   for (const CK_ULONG length : {1UL, 16UL, 32UL, 33UL, 255 * 32UL}) {

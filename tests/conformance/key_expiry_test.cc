@@ -14,7 +14,7 @@
 
 #include "mechanisms/vendor.h"
 #include "tests/conformance/fixtures.h"
-#include "tests/conformance/kem.h"
+#include "tests/conformance/hpke.h"
 #include "tests/conformance/x25519.h"
 
 namespace secretmem::conformance {
@@ -184,6 +184,31 @@ TEST_F(KeyExpiryTest, EndsAnOperation) {
   CK_ULONG length = sizeof mac;
   EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_SignFinal(session_, mac, &length));
   EXPECT_RV(CKR_OK, SignInit(Create(session_, Key(kLong)))) << "the session is free again";
+}
+
+// So does the end of a key that its parameter names: HPKE's pre-shared one.
+TEST_F(KeyExpiryTest, PskEndsAnOperation) {
+  if (!Offers(CKM_SECRETMEM_HPKE)) GTEST_SKIP() << "no HPKE";
+  const Bytes scalar = ReferenceRandom(32);
+  const CK_OBJECT_HANDLE to =
+      Create(session_, X25519PublicKey(ReferencePublicKey(scalar)).With(CKA_ENCRYPT, true));
+  const CK_OBJECT_HANDLE from = Create(session_, X25519PrivateKey(scalar).With(CKA_DECRYPT, true));
+  Hpke hpke{.mode = CK_SECRETMEM_HPKE_MODE_PSK, .psk_id = ToBytes("id")};
+  const auto psk = [&](CK_ULONG lifetime) {
+    return Create(session_, Key(lifetime).With(CKA_VALUE, Bytes(32, 7)).With(CKA_DERIVE, true));
+  };
+  hpke.psk = psk(kLong);
+  Bytes sealed = Encrypt(session_, to, hpke.Mechanism(), ToBytes("plain")).value;
+  hpke.psk = psk(1);
+  ASSERT_RV(CKR_OK, P11().C_EncryptInit(session_, hpke.Mechanism().get(), to));
+  ASSERT_RV(CKR_OK, P11().C_DecryptInit(session_, hpke.Mechanism().get(), from));
+  WaitUntilExpired();
+  CK_BYTE out[128];
+  CK_ULONG length = sizeof out;
+  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED,
+            P11().C_Decrypt(session_, sealed.data(), sealed.size(), out, &length));
+  EXPECT_RV(CKR_OPERATION_NOT_INITIALIZED, P11().C_Encrypt(session_, out, 1, out, &length));
+  EXPECT_RV(CKR_KEY_HANDLE_INVALID, P11().C_EncryptInit(session_, hpke.Mechanism().get(), to));
 }
 
 TEST_F(KeyExpiryTest, LeavesASearch) {

@@ -192,6 +192,24 @@ TEST_F(XWingTest, DataAndKeys) {
   }
 }
 
+// §5.2: the output may be where the input is.
+TEST_F(XWingTest, InPlace) {
+  Hpke hpke{.kem = CK_SECRETMEM_HPKE_XWING};
+  const Bytes plain = ReferenceRandom(3000);
+  for (const size_t at : {size_t{0}, size_t{1}, kEnc, kEnc + 16}) {
+    Bytes room(kEnc + 3016);
+    const auto begin = room.begin() + static_cast<long>(at);
+    std::ranges::copy(plain, begin);
+    CK_ULONG size = room.size();
+    ASSERT_RV(CKR_OK, P11().C_EncryptInit(session_, hpke.Mechanism().get(), pair_.public_key));
+    ASSERT_RV(CKR_OK, P11().C_Encrypt(session_, &*begin, 3000, room.data(), &size));
+    ASSERT_EQ(size, room.size());
+    ASSERT_RV(CKR_OK, P11().C_DecryptInit(session_, hpke.Mechanism().get(), pair_.private_key));
+    ASSERT_RV(CKR_OK, P11().C_Decrypt(session_, room.data(), room.size(), &*begin, &size));
+    EXPECT_EQ(Bytes(begin, begin + static_cast<long>(size)), plain) << at;
+  }
+}
+
 TEST_F(XWingTest, Psk) {
   const CK_OBJECT_HANDLE psk = Create(
       session_, SecretKeyTemplate(CKK_GENERIC_SECRET, ReferenceRandom(32)).With(CKA_DERIVE, true));
@@ -401,6 +419,10 @@ TEST_F(XWingTest, Bound) {
 }
 
 TEST_F(XWingTest, TokenKeys) {
+  const Bytes binding = ReadBytes(session_, pair_.public_key, CKA_VALUE);
+  const Template bound = Template().With(CKA_TOKEN, true).With(CKA_SECRETMEM_BOUND_TO, binding);
+  Pair kem;
+  ASSERT_RV(CKR_OK, Generate({}, Template(bound).With(CKA_DECAPSULATE, true), kem));
   const Template label = Template().With(CKA_LABEL, "kept X-Wing key");
   Pair pair;
   ASSERT_RV(CKR_OK, Generate(Template(label).With(CKA_TOKEN, true).With(CKA_ENCRYPT, true),
@@ -414,6 +436,7 @@ TEST_F(XWingTest, TokenKeys) {
   ASSERT_RV(CKR_OK, Login(session_, CKU_USER, UserPin()));
   const auto found = FindAll(session_, Template(label).With(CKA_CLASS, CK_ULONG{CKO_PRIVATE_KEY}));
   ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(FindAll(session_, bound).size(), 1U);
   EXPECT_EQ(Decrypt(session_, found[0], hpke.Mechanism(), sealed.value),
             (Result{CKR_OK, ToBytes("plain")}));
 }

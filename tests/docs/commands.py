@@ -34,12 +34,20 @@ class As(Run):
 
 
 class Not:
-    """It is not run here."""
+    """Nobody runs it."""
 
     def __init__(self, reason):
         self.reason = reason
 
 
+class Elsewhere:
+    """Another test runs it."""
+
+    def __init__(self, file, words):
+        self.file, self.words = file, words  # which stand in it
+
+
+PACKAGED = Elsewhere("tests/package/package_test.py", 'run(\n        *(CPACK, "--config"')
 THIS_TREE = Not("made the tree in which this runs")
 BENCH = "build/release/bench_modules --module build/release/secretmem-pkcs11.so"
 AGREE = ("pkcs11-tool --module $module --token-label keys --login --derive --mechanism ECDH1-DERIVE "
@@ -68,8 +76,10 @@ HOW = {
         "pkcs11-tool --module $module --token-label mine --login --list-objects": Run(
             "label: +key"
         ),
-        "cpack --config build/release/CPackConfig.cmake": Not("tests/package does"),
-        "apt install ./build/release/packages/*.deb": Not("tests/package does, in a clean tree"),
+        "cpack --config build/release/CPackConfig.cmake": PACKAGED,
+        "apt install ./build/release/packages/*.deb": Elsewhere(
+            "tests/package/package_test.py", '"apt-get", "-q", "-y", "install"'
+        ),
         "module=/usr/lib/$(uname -m)-linux-gnu/pkcs11/secretmem-pkcs11.so": As(
             "module=$PWD/build/release/secretmem-pkcs11.so"
         ),
@@ -90,7 +100,9 @@ HOW = {
         ),
         # On a machine where something is not in order it says so, by its exit code too.
         "secretmem-pkcs11 doctor": As("secretmem-pkcs11 doctor || true", "configuration"),
-        "pkcs11-tool --unlock-pin": Not("tests/clients/test_pkcs11_tool_tokens.py does"),
+        "pkcs11-tool --unlock-pin": Elsewhere(
+            "tests/clients/test_pkcs11_tool_tokens.py", "--unlock-pin"
+        ),
         "ctest --preset release -R audit.picture": listed("ctest --preset release -R audit.picture"),
         BENCH + ":ours --module /usr/lib/softhsm/libsofthsm2.so:softhsm2 --part alone --rounds 21": As(
             BENCH + ":ours --module /usr/lib/softhsm/libsofthsm2.so:softhsm2 --part alone --rounds 1"
@@ -110,7 +122,7 @@ HOW = {
         "cmake --install build/release": As(
             "cmake --install build/release --prefix $PWD/prefix", "prefix/bin/secretmem-pkcs11"
         ),
-        "cpack --config build/release/CPackConfig.cmake": Not("tests/package does"),
+        "cpack --config build/release/CPackConfig.cmake": PACKAGED,
         "cmake --preset release -DBORINGSSL_ROOT=/path/to/boringssl": As(
             "cmake --preset release -S $SOURCES -B $PWD/other -DBORINGSSL_ROOT=$BORINGSSL",
             "Configuring done",
@@ -130,7 +142,7 @@ HOW = {
         "secretmem-pkcs11 status": Run("library +BoringSSL "),
         "conf/fetch-boringssl --refresh": Not("needs the archive, and changes what builds use"),
         "conf/test release": Not("runs every test, this one too"),
-        "cpack --config build/release/CPackConfig.cmake": Not("tests/package does"),
+        "cpack --config build/release/CPackConfig.cmake": PACKAGED,
         "grep -l secretmem-pkcs11.so /proc/[0-9]*/maps": As(
             "python3 -c 'import ctypes; ctypes.CDLL(\"build/release/secretmem-pkcs11.so\"); "
             "import os; os.system(\"grep -l secretmem-pkcs11.so /proc/[0-9]*/maps | "
@@ -168,6 +180,9 @@ HOW = {
         ),
         "p11-kit list-modules": As("$AS_USER p11-kit list-modules", "secretmem-pkcs11: "),
         "cmake --install": Not("conf/README.md has it whole"),
+    },
+    "docs/hpke.md": {
+        "secretmem-pkcs11 audit": Elsewhere("tests/clients/test_key_service.py", '"audit"'),
     },
     "tests/README.md": {
         "conf/coverage": Not("builds a tree of its own, and runs every test in it"),

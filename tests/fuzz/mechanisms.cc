@@ -42,7 +42,7 @@ void Encapsulate(const State& state, std::span<CK_ATTRIBUTE> given, std::span<ui
     case 2:
       // What was wrapped, all but one byte.
       if (C_WrapKey(state.session, &mechanism, key, other, out.data(), &length) == CKR_OK &&
-          length != 0) {
+          length != 0 && length <= out.size()) {
         out[input.Below(length)] ^= input.Byte();
         C_UnwrapKey(state.session, &mechanism, input.Of(state.kem_keys), out.data(), length,
                     given.data(), given.size(), &made);

@@ -295,6 +295,12 @@ class InstallTest(Case):
         with open(f"{root}/etc/hosts", "w", encoding="utf-8") as f:
             f.write("127.0.0.1 localhost\n")  # an installer writes it
         run(*inside, "apt-get", "-q", "-y", "--no-install-recommends", "install", *CLIENTS)
+        # The example for OpenSSL's engine names the module where it is, and needs nothing else.
+        doc = "/usr/share/doc/secretmem-pkcs11-module/examples"
+        public = run(*inside, "env", f"OPENSSL_CONF={doc}/openssl-engine.cnf", "openssl", "pkey",
+                     "-engine", "pkcs11", "-inform", "engine", "-pubin", "-pubout",
+                     "-in", "pkcs11:token=keys;id=%02;type=public")
+        self.assertTrue(public.startswith("-----BEGIN PUBLIC KEY-----"), public)
         for folder in ("tests/clients", "docs/clients", "conf"):
             shutil.copytree(f"{SOURCES}/{folder}", f"{root}/sources/{folder}")
         recipes = []
@@ -304,7 +310,8 @@ class InstallTest(Case):
                     recipes.append(os.path.basename(path).removesuffix(".py"))
         self.assertEqual(len(recipes), len(glob.glob(f"{SOURCES}/docs/clients/*.md")) - 1)
         run(*inside, "/usr/bin/python3", "/sources/tests/clients/run.py", "--module",
-            f"/usr/lib/{ARCHITECTURE}/pkcs11/secretmem-pkcs11.so", *recipes)
+            f"/usr/lib/{ARCHITECTURE}/pkcs11/secretmem-pkcs11.so", "--tool", "/usr/bin/secretmem-pkcs11",
+            *recipes)
 
     def test_debootstrap(self):
         if not DEBOOTSTRAP:

@@ -1,10 +1,14 @@
 """secretmem-pkcs11 audit: commands whose memory is looked into."""
 
+import os
 import re
+import resource
 import sys
 
 from harness import LABEL, PIN, module_path
-from tool_case import ToolTest
+from tool_case import ToolTest, become_nobody
+
+NOBODY = 65534
 
 # Holds the bytes of a file in its memory, and then uses the token. PyKCS11 is the client.
 HOLDER = """
@@ -120,6 +124,29 @@ class Audit(ToolTest):
             "",
             "secretmem-pkcs11: logging in to the token: <<text=.*>>\n<<more=(?s:.*)>>",
             status=4,
+        )
+
+    def test_too_little_locked_memory(self):
+        self.make_x25519()
+        for path, _, files in os.walk(self.dir):
+            for name in [path, *(os.path.join(path, file) for file in files)]:
+                os.chown(name, NOBODY, NOBODY)
+
+        def confine():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (64 << 10, 64 << 10))
+            become_nobody()
+
+        command = ["audit", "--pin-file", self.path("user.pin"), "--", "true"]
+        answer = self.run_confined(confine, *command, status=5)
+        self.assertEqual(answer.stdout, "")
+        self.assertEqual(
+            answer.stderr.splitlines()[-2:],
+            [
+                "secretmem-pkcs11: the memory-lock limit is reached: raise RLIMIT_MEMLOCK (ulimit "
+                "-l, LimitMEMLOCK=)",
+                "  -> The keys that are looked for must lie in secret memory themselves: "
+                "secretmem-pkcs11 status says whether there is enough.",
+            ],
         )
 
     def test_which_token(self):

@@ -141,6 +141,19 @@ class Import(ToolTest):
             status=4,
         )
 
+    def test_another_module_that_does_not_start(self):
+        self.init("main")
+        self.env["SOFTHSM2_CONF"] = "/nowhere"
+        self.expect_tool(
+            ["token", "import", "main", "--pin-file", "user.pin", "--from-module", SOFTHSM]
+            + ["--from-token", "old", "--from-pin-file", "old.pin"],
+            "",
+            f"<<its=(?s:.*)>>secretmem-pkcs11: initialising {SOFTHSM}: CKR_GENERAL_ERROR\n"
+            "  -> Its own documentation says what it needs, such as a configuration that this user "
+            "can read.\n",
+            status=1,
+        )
+
     def test_no_such_token(self):
         self.init("main")
         self.expect_tool(

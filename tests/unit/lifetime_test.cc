@@ -62,7 +62,7 @@ class LifetimeTest : public testing::Test {
   }
 
   static std::vector<CK_OBJECT_HANDLE> Found(Token& token) {
-    EXPECT_TRUE(token.Refresh());
+    EXPECT_TRUE(token.Load());
     return SelectAll(token,
                      [](const Object& object) { return object.object_class() != CKO_PROFILE; });
   }

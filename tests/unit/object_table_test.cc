@@ -224,17 +224,21 @@ TEST_F(ObjectTableTest, RemoveIfLeavesTheOthers) {
 // A complete load takes out what the file has no more.
 TEST_F(ObjectTableTest, ApplyBringsTheIndexAlong) {
   const auto of_session = Add({.id = "a"});
-  std::vector<ObjectPtr> rows;
-  for (int64_t row = 1; row <= 5; ++row) rows.push_back(ObjectOf({.id = "a", .row = row}));
-  ASSERT_TRUE(table_.Apply(table_.state(), {}, true, rows, {}));
+  std::vector<ObjectTable::Change> rows;
+  for (int64_t row = 1; row <= 5; ++row) {
+    rows.push_back({row, 0, ObjectOf({.id = "a", .row = row})});
+  }
+  ASSERT_TRUE(table_.Apply(table_.state(), 1, true, rows, {}));
   const Handles first = FindId("a");
   ASSERT_EQ(first.size(), 6U);
   EXPECT_EQ(first[0], of_session);
-  const std::vector<ObjectPtr> changed = {ObjectOf({.id = "b", .row = 2, .version = 1})};
-  ASSERT_TRUE(table_.Apply(table_.state(), {}, false, changed, {4}));
+  const std::vector<ObjectTable::Change> changed = {
+      {2, 1, ObjectOf({.id = "b", .row = 2, .version = 1})}};
+  const std::vector<int64_t> deleted = {4};
+  ASSERT_TRUE(table_.Apply(table_.state(), 2, false, changed, deleted));
   EXPECT_EQ(FindId("a"), (Handles{first[0], first[1], first[3], first[5]}));
   EXPECT_THAT(FindId("b"), ElementsAre(first[2]));
-  ASSERT_TRUE(table_.Apply(table_.state(), {}, true, changed, {}));
+  ASSERT_TRUE(table_.Apply(table_.state(), 3, true, changed, {}));
   EXPECT_THAT(FindId("a"), ElementsAre(of_session));
   EXPECT_THAT(All(), ElementsAre(of_session, first[2]));
 }

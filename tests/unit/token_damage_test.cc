@@ -5,12 +5,14 @@
 
 #include <set>
 
+#include "pkcs11/attribute_access.h"
 #include "pkcs11/log.h"
 #include "pkcs11/object.h"
 #include "pkcs11/token.h"
 #include "tests/unit/log_capture.h"
 #include "tests/unit/select_all.h"
 #include "tests/unit/store_testing.h"
+#include "tests/unit/template_for_test.h"
 #include "vault/secret_stack.h"
 
 namespace secretmem {
@@ -53,12 +55,12 @@ class TokenDamageTest : public testing::Test {
     return object;
   }
 
-  void Sql(const char* statement) {
+  void Sql(const char* statement, int changes = 1) {
     sqlite3* db = nullptr;
     ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
     char* error = nullptr;
     EXPECT_EQ(sqlite3_exec(db, statement, nullptr, nullptr, &error), SQLITE_OK) << error;
-    EXPECT_EQ(sqlite3_changes(db), 1);
+    EXPECT_EQ(sqlite3_changes(db), changes);
     sqlite3_close(db);
   }
 
@@ -79,7 +81,7 @@ class TokenDamageTest : public testing::Test {
   };
 
   // What a search by a user who has logged in finds, and what the log says of it.
-  Found Search() {
+  Found Search(const TemplateReader& wanted = {}) {
     Found found;
     auto token = Token::Open(config_, path_);
     if (!token) {
@@ -88,7 +90,7 @@ class TokenDamageTest : public testing::Test {
     }
     EXPECT_TRUE((*token)->SessionOpened(true));
     EXPECT_TRUE((*token)->LogIn(CKU_USER, PinOf("user pin")));
-    found.log = Captured([&] { EXPECT_TRUE((*token)->Refresh()); });
+    found.log = Captured([&] { EXPECT_TRUE((*token)->Load(wanted)); });
     for (const CK_OBJECT_HANDLE handle :
          SelectAll(**token, [](const Object& object) { return object.row != 0; })) {
       found.rows.insert((*token)->Find(handle)->row);
@@ -139,6 +141,46 @@ TEST_F(TokenDamageTest, AKindThatThereIsNot) {
                                   "outside")}));
 }
 
+// The index can hide an object from a search that goes by it, and cannot make it another.
+TEST_F(TokenDamageTest, AnIndexThatHidesAnObject) {
+  TemplateForTest keys;
+  keys.Ulong(CKA_CLASS, CKO_SECRET_KEY);
+  // Its class and its type.
+  Sql("DELETE FROM tag WHERE object=3", 2);
+  EXPECT_EQ(Search(keys.Read()), (Found{{1, 2, 4, 5}, ""}));
+  EXPECT_EQ(Search(), (Found{{1, 2, 3, 4, 5},
+                             Line("the index of the token file is damaged: a search may not find "
+                                  "what is there")}));
+}
+
+TEST_F(TokenDamageTest, AnIndexThatShowsOneObjectAsAnother) {
+  TemplateForTest data;
+  data.Ulong(CKA_CLASS, CKO_DATA);
+  const IndexHash hash = OpenHash(*TermOf(data.Read()));
+  std::string text;
+  for (const uint8_t byte : hash) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    text += {kDigits[byte >> 4], kDigits[byte & 15]};
+  }
+  Sql(("INSERT INTO tag VALUES(x'" + text + "', 3)").c_str());
+  auto token = Token::Open(config_, path_);
+  ASSERT_TRUE(token);
+  ASSERT_TRUE((*token)->SessionOpened(true));
+  ASSERT_TRUE((*token)->LogIn(CKU_USER, PinOf("user pin")));
+  ASSERT_TRUE((*token)->Load(data.Read()));
+  const auto matching = [&](const Object& object) { return Matches(object, data.Read()); };
+  EXPECT_EQ(SelectAll(**token, matching), std::vector<CK_OBJECT_HANDLE>());
+  EXPECT_EQ(SelectAll(**token, [](const Object& object) { return object.row == 3; }).size(), 1U);
+}
+
+TEST_F(TokenDamageTest, AnIndexThatNamesAnObjectThatIsMissing) {
+  TemplateForTest keys;
+  keys.Ulong(CKA_CLASS, CKO_SECRET_KEY);
+  Sql("DELETE FROM object WHERE id=3");
+  EXPECT_EQ(Search(keys.Read()),
+            (Found{{1, 2, 4, 5}, Line("object 3 of the token file is damaged")}));
+}
+
 // A private key's secret is opened when it is first used.
 TEST_F(TokenDamageTest, AForgedSecretOfAPrivateKeyFailsAtItsFirstUse) {
   Tamper(3, [](ObjectRow& row) { row.secret.back() ^= 1; });
@@ -146,7 +188,7 @@ TEST_F(TokenDamageTest, AForgedSecretOfAPrivateKeyFailsAtItsFirstUse) {
   ASSERT_TRUE(token);
   ASSERT_TRUE((*token)->SessionOpened(true));
   ASSERT_TRUE((*token)->LogIn(CKU_USER, PinOf("user pin")));
-  ASSERT_TRUE((*token)->Refresh());
+  ASSERT_TRUE((*token)->Load());
   const auto handles = SelectAll(**token, [](const Object& object) { return object.row == 3; });
   ASSERT_EQ(handles.size(), 1U);
   CK_RV code = CKR_OK;

@@ -215,7 +215,7 @@ TEST_F(TokenStoreTest, DeleteIsAllOrNothingAndIdsAreNotUsedAgain) {
   EXPECT_THAT(Value(store.Insert(kIncarnation, std::vector{MakeRow(1)})).ids, ElementsAre(3));
 }
 
-TEST_F(TokenStoreTest, IndexFindsRowsThatHaveAllHashes) {
+TEST_F(TokenStoreTest, IndexFindsRowsThatHaveAnyOfTheHashes) {
   TokenStore store = Create();
   Value(store.Insert(kIncarnation, std::vector{MakeRow(1), MakeRow(2), MakeRow(3)}));
   const IndexHash common = MakeRow(1).index[0];
@@ -226,9 +226,10 @@ TEST_F(TokenStoreTest, IndexFindsRowsThatHaveAllHashes) {
   };
   EXPECT_THAT(ids({common}), ElementsAre(1, 2, 3));
   EXPECT_THAT(ids({MakeUid(2)}), ElementsAre(2));
-  EXPECT_THAT(ids({common, MakeUid(3)}), ElementsAre(3));
-  EXPECT_THAT(ids({MakeUid(2), MakeUid(3)}), IsEmpty());
-  EXPECT_EQ(KindOf(store.LoadByIndex({})), "kInvalid");
+  EXPECT_THAT(ids({MakeUid(3), common, MakeUid(3)}), ElementsAre(1, 2, 3));
+  EXPECT_THAT(ids({MakeUid(3), MakeUid(4), MakeUid(2)}), ElementsAre(2, 3));
+  EXPECT_THAT(ids({MakeUid(4)}), IsEmpty());
+  EXPECT_THAT(ids({}), IsEmpty());
   Value(store.Delete(kIncarnation, std::vector<int64_t>{2}));
   EXPECT_THAT(ids({common}), ElementsAre(1, 3));
   EXPECT_THAT(ids({MakeUid(2)}), IsEmpty());
@@ -476,6 +477,41 @@ TEST_F(TokenStoreTest, OneDamagedRowLosesNoOther) {
   Value(store.Delete(kIncarnation, std::vector<int64_t>{2}));
   EXPECT_THAT(Value(store.LoadAll()).damaged, IsEmpty());
   EXPECT_EQ(Value(store.LoadByIndex(std::vector{MakeRow(1).index[0]})).rows.size(), 2u);
+}
+
+TEST_F(TokenStoreTest, DamageOfTheIndexIsNoticedWhereEverythingIsLoaded) {
+  TokenStore store = Create();
+  Value(store.Insert(kIncarnation, std::vector{MakeRow(1), MakeRow(2), MakeRow(3)}));
+  EXPECT_FALSE(Value(store.LoadAll()).index_damaged);
+  const std::string other = "x'" + std::string(32, 'f') + "'";
+  const std::string its_own = " WHERE object=2 AND substr(hash, 1, 1)=x'02'";
+  for (const std::string& damage : std::vector<std::string>{
+           "DELETE FROM tag" + its_own, "DELETE FROM tag", "UPDATE tag SET hash=" + other + its_own,
+           "UPDATE tag SET object=3" + its_own, "INSERT INTO tag VALUES(" + other + ", 1)",
+           "INSERT INTO tag VALUES(x'', 1)"}) {
+    Sql(damage);
+    EXPECT_TRUE(Value(store.LoadAll()).index_damaged) << damage;
+    Sql("DELETE FROM tag; INSERT INTO tag SELECT substr(tags, 1, 16), id FROM object;"
+        "INSERT INTO tag SELECT substr(tags, 17, 16), id FROM object");
+    const Snapshot mended = Value(store.LoadAll());
+    EXPECT_FALSE(mended.index_damaged) << damage;
+    EXPECT_EQ(mended.rows.size(), 3U);
+  }
+  // What it says of rows that cannot be read is not known to be wrong.
+  Sql("UPDATE object SET sum=0 WHERE id=1; DELETE FROM object WHERE id=2");
+  EXPECT_FALSE(Value(store.LoadAll()).index_damaged);
+}
+
+TEST_F(TokenStoreTest, IndexNamesRowsThatAreNotThere) {
+  TokenStore store = Create();
+  Value(store.Insert(kIncarnation, std::vector{MakeRow(1), MakeRow(2), MakeRow(3)}));
+  Sql("DELETE FROM object WHERE id=2; UPDATE object SET sum=0 WHERE id=3");
+  const Snapshot found = Value(store.LoadByIndex(std::vector{MakeRow(1).index[0]}));
+  EXPECT_FALSE(found.complete);
+  ASSERT_EQ(found.rows.size(), 1U);
+  EXPECT_EQ(found.rows[0].uid, MakeUid(1));
+  EXPECT_THAT(found.damaged, ElementsAre(2, 3));
+  EXPECT_THAT(Value(store.LoadByIndex(std::vector{MakeUid(2)})).damaged, ElementsAre(2));
 }
 
 TEST_F(TokenStoreTest, AMissingRowIsNoticed) {

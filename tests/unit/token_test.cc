@@ -55,7 +55,7 @@ class TokenTest : public testing::Test {
 
   // All but the profiles.
   static std::vector<CK_OBJECT_HANDLE> All(Token& token) {
-    EXPECT_TRUE(token.Refresh());
+    EXPECT_TRUE(token.Load());
     return SelectAll(token,
                      [](const Object& object) { return object.object_class() != CKO_PROFILE; });
   }
