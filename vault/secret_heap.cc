@@ -92,8 +92,9 @@ VaultResult<void> SecretHeap::Reserve() {
 VaultResult<SecretHeap::Chunk*> SecretHeap::NewChunk(size_t bytes) {
   if (auto reserved = Reserve(); !reserved) return std::unexpected(reserved.error());
   const size_t needed = (bytes + kChunkBytes + kUnitBytes - 1) / kUnitBytes;
+  while (full_below_ < unit_count_ && units_[full_below_].chunk != nullptr) ++full_below_;
   size_t run = 0;
-  size_t unit = 0;
+  size_t unit = full_below_;
   for (; unit < unit_count_ && run < needed; ++unit) {
     run = units_[unit].chunk == nullptr ? run + 1 : 0;
   }
@@ -127,6 +128,7 @@ void SecretHeap::DropChunk(Chunk* chunk) {
   const size_t unit = static_cast<size_t>(chunk->base - base_) / kUnitBytes;
   const size_t needed = (chunk->bytes + kChunkBytes + kUnitBytes - 1) / kUnitBytes;
   for (size_t i = 0; i < needed; ++i) units_[unit + i] = {};
+  full_below_ = std::min(full_below_, unit);
   if (with_free_pages_ == chunk) with_free_pages_ = nullptr;
   mapped_ -= chunk->bytes;
   UnmapSecret(chunk->base, chunk->bytes);
@@ -401,7 +403,7 @@ void SecretHeap::Abandon() {
   partial_ = {};
   with_free_pages_ = nullptr;
   base_ = nullptr;
-  unit_count_ = unit_limit_ = empty_chunks_ = mapped_ = open_ = 0;
+  unit_count_ = unit_limit_ = full_below_ = empty_chunks_ = mapped_ = open_ = 0;
 }
 
 }  // namespace secretmem

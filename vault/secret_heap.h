@@ -137,6 +137,7 @@ class SecretHeap {
   std::byte* base_ = nullptr;
   size_t unit_count_ = 0;  // reserved
   size_t unit_limit_ = 0;  // one past the highest ever used
+  size_t full_below_ = 0;  // all units before this one have chunks
   std::unique_ptr<Unit[]> units_;
   std::array<Page*, kClasses> partial_{};
   Chunk* with_free_pages_ = nullptr;  // a hint

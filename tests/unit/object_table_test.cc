@@ -161,6 +161,7 @@ TEST_F(ObjectTableTest, ReplaceChangesWhereItIsFound) {
   const ObjectPtr after = ObjectOf({.id = "b", .label = "same"});
   EXPECT_TRUE(table_.Replace(handle, before, after));
   EXPECT_THAT(FindId("a"), ElementsAre(other));
+  EXPECT_EQ(looked_at_, 1U);
   EXPECT_THAT(FindId("b"), ElementsAre(handle));
   EXPECT_THAT(FindLabel("same"), ElementsAre(handle));
   EXPECT_FALSE(table_.Replace(handle, before, ObjectOf({.id = "c"})));
@@ -169,6 +170,9 @@ TEST_F(ObjectTableTest, ReplaceChangesWhereItIsFound) {
   EXPECT_EQ(table_.Remove(handle), after);
   EXPECT_THAT(FindId("b"), IsEmpty());
   EXPECT_THAT(FindLabel("same"), IsEmpty());
+  EXPECT_TRUE(table_.Replace(other, table_.Find(other), ObjectOf({.id = "b"})));
+  EXPECT_THAT(FindId("b"), ElementsAre(other));
+  EXPECT_EQ(looked_at_, 1U);
 }
 
 TEST_F(ObjectTableTest, NewerVersionsOfATokenObjectReplaceOlder) {
