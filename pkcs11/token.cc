@@ -14,10 +14,10 @@
 namespace secretmem {
 namespace {
 
-int64_t CoarseNowMs() {
+int64_t NowUs(clockid_t clock) {
   timespec now;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+  clock_gettime(clock, &now);
+  return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
 }
 
 using Kind = StoreError::Kind;
@@ -159,27 +159,27 @@ void Token::Become(const TokenRecord& record) {
 std::string Token::path() { return store_.path(); }
 
 CkStatus Token::Check() {
-  const int64_t now = CoarseNowMs();
+  const int64_t now = NowUs(CLOCK_MONOTONIC);
   const auto state = store_.Call([](TokenStore& store) { return store.ChangeCounter(); });
   if (!state) return Refuse(RvOfStoreError(state.error()));
   if (state->incarnation != incarnation_) return Refuse(CKR_DEVICE_REMOVED);
-  found_ms_ = now;
+  found_us_ = now;
   return {};
 }
 
 CkStatus Token::CheckForSession() {
-  constexpr int64_t kHoldsMs = 5;
+  constexpr int64_t kHoldsUs = 1000;
   if (gone_) return Refuse(CKR_DEVICE_REMOVED);
-  if (CoarseNowMs() < found_ms_ + kHoldsMs) return {};
+  if (NowUs(CLOCK_MONOTONIC) < found_us_ + kHoldsUs) return {};
   return Check();
 }
 
 CkStatus Token::StillThere() {
-  constexpr int64_t kEveryMs = 200;
+  constexpr int64_t kEveryUs = 200'000;
   if (gone_) return Refuse(CKR_DEVICE_REMOVED);
-  const int64_t now = CoarseNowMs();
-  int64_t due = next_check_ms_;
-  if (now < due || !next_check_ms_.compare_exchange_strong(due, now + kEveryMs)) return {};
+  const int64_t now = NowUs(CLOCK_MONOTONIC_COARSE);
+  int64_t due = next_check_us_;
+  if (now < due || !next_check_us_.compare_exchange_strong(due, now + kEveryUs)) return {};
   const CkStatus there = Check();
   // A file that cannot be read just now may be the next time.
   if (there || there.error() != CKR_DEVICE_REMOVED) return {};

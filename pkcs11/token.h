@@ -47,7 +47,7 @@ class Token {
   CkStatus Reinitialise(Pin so_pin, const std::array<uint8_t, 32>& label);
 
   // CheckForSession fails for C_OpenSession once the token was initialised again or removed, by
-  // whomever: CKR_DEVICE_REMOVED. What the file has said holds for some milliseconds.
+  // whomever: CKR_DEVICE_REMOVED. What the file has said holds for a millisecond.
   CkStatus CheckForSession();
 
   // StillThere is the same for every call of every session: it asks the file a few times a second
@@ -193,9 +193,9 @@ class Token {
   size_t sessions_ = 0;
   size_t read_write_sessions_ = 0;
 
-  // Of CLOCK_MONOTONIC_COARSE: when StillThere asks the file again, and when it last said yes.
-  std::atomic<int64_t> next_check_ms_{0};
-  std::atomic<int64_t> found_ms_{std::numeric_limits<int64_t>::min()};
+  // Of CLOCK_MONOTONIC: when StillThere asks the file again, and when it last said yes.
+  std::atomic<int64_t> next_check_us_{0};
+  std::atomic<int64_t> found_us_{std::numeric_limits<int64_t>::min()};
   std::atomic<bool> gone_{false};
 
   // A clock of the token's once it was read: any moment of it, and when it was last written.

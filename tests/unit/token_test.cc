@@ -237,6 +237,8 @@ TEST_F(TokenTest, NewSessionAfterAnotherProcessInitialisedTheToken) {
   const auto old = module.FindSession(*before);
   ASSERT_TRUE(old) << old.error();
   EXPECT_EQ((*old)->token->Refresh(), CkStatus(Refuse(CKR_DEVICE_REMOVED)));
+  // For so long what the file said when the first session was opened holds.
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
   const auto after = module.OpenSession(0, kReadWriteSession);
   ASSERT_TRUE(after) << after.error();
   const auto fresh = module.FindSession(*after);
