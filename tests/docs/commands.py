@@ -111,6 +111,10 @@ HOW = {
         BENCH + " --part start --token-objects 100000 --budget 300": As(
             BENCH + " --part start --token-objects 10 --rounds 1", "times that with one object"
         ),
+        BENCH + ":ours --part present --objects 1,100000,1000000 --budget 120": As(
+            BENCH + ":ours --part present --objects 1,100 --rounds 1",
+            "0 bytes of secret memory more than before"
+        ),
         "build/release/bench_protections": Run("signals blocked"),
         "build/release/bench_waits": Run(),
     },

@@ -307,12 +307,17 @@ TEST_F(ForkGateTest, ChildWithoutHandlersCanForkAgain) {
 
 TEST_F(ForkGateTest, ChildWithoutHandlersCanForkAgainBesideBusyThreads) {
   std::atomic<bool> stop{false};
+  std::atomic<int> at_work{0};
   std::vector<std::thread> threads;
   for (int i = 0; i < 3; ++i) {
     threads.emplace_back([&] {
+      (void)UseVault();
+      ++at_work;
       while (!stop) (void)UseVault();
     });
   }
+  // A thread that begins takes locks of malloc's, which fork(3) would wait for in such a child.
+  while (at_work < 3) std::this_thread::yield();
   for (int i = 0; i < 50; ++i) {
     const int status = InRawChild([] {
       alarm(20);
