@@ -111,6 +111,11 @@ HOW = {
         BENCH + " --part start --token-objects 100000 --budget 300": As(
             BENCH + " --part start --token-objects 10 --rounds 1", "times that with one object"
         ),
+        BENCH + ":ours --module /usr/lib/softhsm/libsofthsm2.so:softhsm2 --part threads --svg "
+        "docs/threads.svg": As(
+            BENCH + ":ours --module /usr/lib/softhsm/libsofthsm2.so:softhsm2 --part threads --svg "
+            "threads.svg --rounds 1 --thread-ms 2 && grep -c '</svg>' threads.svg", r"\b1$"
+        ),
         BENCH + ":ours --part present --objects 1,100000,1000000 --budget 120": As(
             BENCH + ":ours --part present --objects 1,100 --rounds 1",
             "0 bytes of secret memory more than before"
