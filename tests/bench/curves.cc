@@ -10,7 +10,7 @@
 namespace secretmem::bench {
 namespace {
 
-constexpr int kWidth = 360;
+constexpr int kWidth = 400;
 constexpr int kHeight = 220;
 constexpr int kMargin = 56;
 constexpr int kColumns = 2;
