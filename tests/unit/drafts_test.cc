@@ -15,11 +15,15 @@ constexpr char kSecondId[] = "00000000-0000-8000-8000-000000000002";
 struct Given {
   CK_ULONG length = 32;
   CK_BBOOL encrypt = CK_TRUE;
+  CK_BBOOL token = CK_TRUE;
+  CK_BBOOL sensitive = CK_FALSE;
   std::array<char, 4> label = {'n', 'a', 'm', 'e'};
   CK_BBOOL wrapped_sign = CK_TRUE;
   CK_ATTRIBUTE wrapped = {CKA_SIGN, &wrapped_sign, sizeof(wrapped_sign)};
   std::vector<CK_ATTRIBUTE> attributes = {{CKA_VALUE_LEN, &length, sizeof(length)},
                                           {CKA_ENCRYPT, &encrypt, sizeof(encrypt)},
+                                          {CKA_TOKEN, &token, sizeof(token)},
+                                          {CKA_SENSITIVE, &sensitive, sizeof(sensitive)},
                                           {CKA_LABEL, label.data(), label.size()}};
 
   TemplateReader Read() const {
@@ -95,8 +99,9 @@ TEST(DraftsTest, EveryDifferenceCounts) {
 
 TEST(DraftsTest, SecretsAreTheCallersEachTime) {
   Drafts drafts;
-  for (int i = 0; i < 3; ++i) {
-    const std::string value(16, static_cast<char>('a' + i));
+  // The same value at two addresses.
+  const std::string values[] = {std::string(16, 'v'), std::string(16, 'v')};
+  for (const std::string& value : values) {
     CK_KEY_TYPE aes = CKK_AES;
     CK_OBJECT_CLASS secret_key = CKO_SECRET_KEY;
     Given given;
