@@ -8,27 +8,18 @@
 #include "tests/unit/store_child.h"
 #include "tests/unit/store_testing.h"
 #include "tests/unit/test_clocks.h"
+#include "tests/unit/token_fixture.h"
 #include "vault/secret_stack.h"
 
 namespace secretmem {
 namespace {
 
-class LifetimeTest : public testing::Test {
+class LifetimeTest : public TokenFixture {
  protected:
   void SetUp() override {
-    if (const auto ready = InitialiseVault(); !ready) {
-      GTEST_SKIP() << Describe(ready.error().code);
-    }
-    config_.tokens_directory = directory_ / "tokens";
-    config_.pin.iterations = 1000;
-    label_.fill(' ');
-    auto made = Token::Create(config_, 0, PinOf("so pin"), label_);
-    ASSERT_TRUE(made) << made.error();
-    token_ = std::move(*made);
-    ASSERT_TRUE(token_->SessionOpened(true));
-    ASSERT_TRUE(token_->LogIn(CKU_SO, PinOf("so pin")));
-    ASSERT_TRUE(token_->InitPin(PinOf("user pin")));
-    ASSERT_TRUE(token_->LogOut());
+    TokenFixture::SetUp();
+    if (IsSkipped()) return;
+    ASSERT_NO_FATAL_FAILURE(MakeToken(token_));
     ASSERT_TRUE(token_->LogIn(CKU_USER, PinOf("user pin")));
   }
 
@@ -86,9 +77,6 @@ class LifetimeTest : public testing::Test {
   }
 
   TestClocks clocks_;
-  TemporaryDirectory directory_;
-  Config config_;
-  std::array<uint8_t, 32> label_;
   std::shared_ptr<Token> token_;
 };
 

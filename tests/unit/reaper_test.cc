@@ -14,6 +14,7 @@
 #include "pkcs11/operation_step.h"
 #include "tests/unit/store_testing.h"
 #include "tests/unit/test_clocks.h"
+#include "tests/unit/token_fixture.h"
 #include "tests/unit/vault_testing.h"
 #include "vault/secret_stack.h"
 
@@ -89,18 +90,12 @@ TEST(ReaperTest, NoThreadWhereThereMayBeNone) {
   EXPECT_EQ(Threads(), before);
 }
 
-class ReapingTest : public testing::Test {
+class ReapingTest : public TokenFixture {
  protected:
   void SetUp() override {
-    if (const auto ready = InitialiseVault(); !ready) {
-      GTEST_SKIP() << Describe(ready.error().code);
-    }
-    config_.tokens_directory = directory_ / "tokens";
-    config_.pin.iterations = 1000;
-    std::array<uint8_t, 32> label;
-    label.fill(' ');
-    constexpr uint8_t kPin[] = "so pin";
-    ASSERT_TRUE(Token::Create(config_, 0, kPin, label));
+    TokenFixture::SetUp();
+    if (IsSkipped()) return;
+    ASSERT_TRUE(Token::Create(config_, 0, PinOf("so pin"), label_));
   }
 
   // A session key of |lifetime| seconds, whose bytes are 0x5a.
@@ -128,9 +123,6 @@ class ReapingTest : public testing::Test {
     EXPECT_TRUE(handle) << handle.error();
     return module.FindSession(*handle).value();
   }
-
-  TemporaryDirectory directory_;
-  Config config_;
 };
 
 // Nothing here calls the module once the key is there: a second mapping of its memory is looked at.

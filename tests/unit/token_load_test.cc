@@ -13,6 +13,7 @@
 #include "tests/unit/store_testing.h"
 #include "tests/unit/template_for_test.h"
 #include "tests/unit/test_clocks.h"
+#include "tests/unit/token_fixture.h"
 #include "vault/secret_stack.h"
 
 namespace secretmem {
@@ -25,20 +26,14 @@ using Labels = std::multiset<std::string>;
 // Objects of every kind of row. Their labels tell the tests what is where.
 enum Kind { kData, kOpenKey, kPrivateKey, kPrivateData };
 
-class TokenLoadTest : public testing::Test {
+class TokenLoadTest : public TokenFixture {
  protected:
+  TokenLoadTest() : TokenFixture(MemoryBase()) {}
+
   void SetUp() override {
-    if (const auto ready = InitialiseVault(); !ready) {
-      GTEST_SKIP() << Describe(ready.error().code);
-    }
-    config_.tokens_directory = directory_ / "tokens";
-    config_.pin.iterations = 1000;
-    label_.fill(' ');
-    writer_ = Token::Create(config_, 0, PinOf("so pin"), label_).value();
-    ASSERT_TRUE(writer_->SessionOpened(true));
-    ASSERT_TRUE(writer_->LogIn(CKU_SO, PinOf("so pin")));
-    ASSERT_TRUE(writer_->InitPin(PinOf("user pin")));
-    ASSERT_TRUE(writer_->LogOut());
+    TokenFixture::SetUp();
+    if (IsSkipped()) return;
+    ASSERT_NO_FATAL_FAILURE(MakeToken(writer_));
     ASSERT_TRUE(writer_->LogIn(CKU_USER, PinOf("user pin")));
   }
 
@@ -129,9 +124,6 @@ class TokenLoadTest : public testing::Test {
     EXPECT_EQ(token.Replace(handle, before, std::move(changed)), CkResult<bool>(true));
   }
 
-  TemporaryDirectory directory_{MemoryBase()};
-  Config config_;
-  std::array<uint8_t, 32> label_;
   std::shared_ptr<Token> writer_;
 };
 

@@ -13,6 +13,7 @@
 #include "pkcs11/module.h"
 #include "tests/unit/select_all.h"
 #include "tests/unit/store_testing.h"
+#include "tests/unit/token_fixture.h"
 #include "vault/secret_stack.h"
 
 namespace secretmem {
@@ -20,23 +21,13 @@ namespace {
 
 constexpr CK_FLAGS kReadWriteSession = CKF_SERIAL_SESSION | CKF_RW_SESSION;
 
-class TokenTest : public testing::Test {
+class TokenTest : public TokenFixture {
  protected:
   void SetUp() override {
-    if (const auto ready = InitialiseVault(); !ready) {
-      GTEST_SKIP() << Describe(ready.error().code);
-    }
-    config_.tokens_directory = directory_ / "tokens";
-    config_.pin.iterations = 1000;
+    TokenFixture::SetUp();
+    if (IsSkipped()) return;
     config_.pin.delay_ms = 0;
-    label_.fill(' ');
-    auto made = Token::Create(config_, 0, PinOf("so pin"), label_);
-    ASSERT_TRUE(made) << made.error();
-    token_ = std::move(*made);
-    ASSERT_TRUE(token_->SessionOpened(true));
-    ASSERT_TRUE(token_->LogIn(CKU_SO, PinOf("so pin")));
-    ASSERT_TRUE(token_->InitPin(PinOf("user pin")));
-    ASSERT_TRUE(token_->LogOut());
+    ASSERT_NO_FATAL_FAILURE(MakeToken(token_));
   }
 
   // A key of 16 bytes with CKA_EXTRACTABLE true.
@@ -73,9 +64,6 @@ class TokenTest : public testing::Test {
     ASSERT_TRUE(updated) << updated.error().reason;
   }
 
-  TemporaryDirectory directory_;
-  Config config_;
-  std::array<uint8_t, 32> label_;
   std::shared_ptr<Token> token_;
 };
 
