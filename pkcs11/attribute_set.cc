@@ -37,6 +37,12 @@ void CopyBytes(uint8_t* to, const uint8_t* from, size_t size) {
   if (size != 0) std::memmove(to, from, size);
 }
 
+void WriteEntry(uint8_t* entry, CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> value) {
+  Store(entry, static_cast<uint32_t>(type));
+  Store(entry + 4, static_cast<uint32_t>(value.size()));
+  CopyBytes(entry + kEntryHeaderSize, value.data(), value.size());
+}
+
 }  // namespace
 
 AttributeSet::AttributeSet(const AttributeSet& other)
@@ -201,9 +207,7 @@ void AttributeSet::AppendEntry(CK_ATTRIBUTE_TYPE type, std::span<const uint8_t> 
   const size_t new_size = size_ + kEntryHeaderSize + value.size();
   if (new_size > capacity_) Reserve(new_size);
   uint8_t* entry = entries_.get() + size_;
-  Store(entry, static_cast<uint32_t>(type));
-  Store(entry + 4, static_cast<uint32_t>(value.size()));
-  CopyBytes(entry + kEntryHeaderSize, value.data(), value.size());
+  WriteEntry(entry, type, value);
   size_ = static_cast<uint32_t>(new_size);
 }
 
@@ -241,9 +245,7 @@ void AttributeSet::Replace(const Position& at, CK_ATTRIBUTE_TYPE type,
   Reserve(size_ - old_size + new_size);
   uint8_t* entry = entries_.get() + at.offset;
   CopyBytes(entry + new_size, entry + old_size, size_ - at.end);
-  Store(entry, static_cast<uint32_t>(type));
-  Store(entry + 4, static_cast<uint32_t>(value.size()));
-  CopyBytes(entry + kEntryHeaderSize, value.data(), value.size());
+  WriteEntry(entry, type, value);
   size_ = static_cast<uint32_t>(size_ - old_size + new_size);
 }
 
