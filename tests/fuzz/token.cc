@@ -107,6 +107,20 @@ const std::vector<CK_MECHANISM_TYPE>& Mechanisms() {
   return types;
 }
 
+namespace {
+
+void AddPair(CK_SESSION_HANDLE session, CK_MECHANISM_TYPE type, Template& of_public,
+             Template& of_private, std::vector<CK_OBJECT_HANDLE>& keys) {
+  CK_MECHANISM mechanism{type, nullptr, 0};
+  CK_OBJECT_HANDLE handles[2] = {};
+  Must(P11().C_GenerateKeyPair(session, &mechanism, of_public.data(), of_public.size(),
+                               of_private.data(), of_private.size(), &handles[0], &handles[1]),
+       "C_GenerateKeyPair");
+  keys.insert(keys.end(), handles, handles + 2);
+}
+
+}  // namespace
+
 std::vector<CK_OBJECT_HANDLE> SomeKeys(CK_SESSION_HANDLE session) {
   std::vector<CK_OBJECT_HANDLE> keys;
   const auto everything = [](Template key) {
@@ -133,12 +147,7 @@ std::vector<CK_OBJECT_HANDLE> SomeKeys(CK_SESSION_HANDLE session) {
     }
     for (const CK_ATTRIBUTE_TYPE use : {CKA_VERIFY, CKA_ENCRYPT, CKA_WRAP})
       of_public.With(use, true);
-    CK_MECHANISM mechanism{type, nullptr, 0};
-    CK_OBJECT_HANDLE handles[2] = {};
-    Must(P11().C_GenerateKeyPair(session, &mechanism, of_public.data(), of_public.size(),
-                                 of_private.data(), of_private.size(), &handles[0], &handles[1]),
-         "C_GenerateKeyPair");
-    keys.insert(keys.end(), handles, handles + 2);
+    AddPair(session, type, of_public, of_private, keys);
   };
   pair(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, Template().With(CKA_EC_PARAMS, blackbox::X25519Params()));
   pair(CKM_EC_EDWARDS_KEY_PAIR_GEN,
@@ -160,12 +169,7 @@ std::vector<CK_OBJECT_HANDLE> SomeKemKeys(CK_SESSION_HANDLE session) {
       of_public.With(use, true);
     }
     of_private.With(CKA_DECAPSULATE, true);
-    CK_MECHANISM mechanism{type, nullptr, 0};
-    CK_OBJECT_HANDLE handles[2] = {};
-    Must(P11().C_GenerateKeyPair(session, &mechanism, of_public.data(), of_public.size(),
-                                 of_private.data(), of_private.size(), &handles[0], &handles[1]),
-         "C_GenerateKeyPair");
-    keys.insert(keys.end(), handles, handles + 2);
+    AddPair(session, type, of_public, of_private, keys);
   };
   const Template x25519 = Template().With(CKA_EC_PARAMS, blackbox::X25519Params());
   const Template unwraps =
